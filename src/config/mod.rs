@@ -1,0 +1,1 @@
+//! The YAML file, name templates and policy.

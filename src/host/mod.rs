@@ -1,0 +1,1 @@
+//! What the kernel of this host knows: clocks, processes, files that are held.

@@ -1,0 +1,5 @@
+//! pipeline-lock: locks for CI jobs.
+
+pub mod config;
+pub mod host;
+pub mod lock;
