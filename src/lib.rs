@@ -3,3 +3,4 @@
 pub mod config;
 pub mod host;
 pub mod lock;
+pub mod store;

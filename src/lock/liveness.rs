@@ -1,0 +1,110 @@
+//! What a waiter may conclude from what it saw, on its own clock alone: when a holder is dead, when a head of
+//! the queue does not claim, and when to look again.
+
+use std::time::Duration;
+
+use super::{Beat, LockState, Moment, Term, Token};
+
+/// How long a head of the queue that could be granted the lock has to claim it.
+pub const CLAIM_WINDOW: Duration = Duration::from_secs(15);
+
+/// How much longer than the lease a waiter watches a silent holder: clocks may differ by 5 % in rate, and
+/// the holder ends its work when its lease does.
+fn eviction_wait(lease: Duration) -> Duration {
+    lease + lease / 20 + Duration::from_secs(1)
+}
+
+/// Between two waiters who both could act for a dead one: the later in the queue, the later.
+const STAGGER: Duration = Duration::from_secs(1);
+
+/// The shortest and the longest time between two looks of the head, and the longest of anyone.
+const SHORTEST_LOOK: Duration = Duration::from_millis(150);
+const LONGEST_HEAD_LOOK: Duration = Duration::from_secs(2);
+const LONGEST_LOOK: Duration = Duration::from_secs(10);
+
+/// The longer a hold has lasted, the longer it will: the head looks again after this part of its age.
+const LOOKS_PER_AGE: u32 = 4;
+
+/// What one waiter has seen of a lock, and since when.
+#[derive(Clone, Debug, Default)]
+pub struct Watch {
+    leased: Vec<Sighting>,
+    ready_head: Option<(Token, Moment)>,
+    holders: Vec<Token>,
+    holders_since: Option<Moment>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Sighting {
+    token: Token,
+    beat: Beat,
+    lease: Duration,
+    since: Moment,
+}
+
+impl Watch {
+    /// Takes in a document that was read at `now` (after the reply came). A stale one can only make the
+    /// waiter wait longer.
+    pub fn observe(&mut self, state: &LockState, now: Moment) {
+        let leased = |h: &super::Holder| match h.term {
+            Term::Live { beat, lease: Some(lease) } => Some((h.token, beat, lease)),
+            Term::Live { lease: None, .. } | Term::Static { .. } => None,
+        };
+        let seen: Vec<Sighting> = state
+            .holders
+            .iter()
+            .filter_map(leased)
+            .map(|(token, beat, lease)| {
+                let same = self.leased.iter().find(|s| s.token == token && s.beat == beat);
+                Sighting { token, beat, lease, since: same.map_or(now, |s| s.since) }
+            })
+            .collect();
+        self.leased = seen;
+        let holders: Vec<Token> = state.holders.iter().map(|h| h.token).collect();
+        if self.holders_since.is_none() || self.holders != holders {
+            (self.holders, self.holders_since) = (holders, Some(now));
+        }
+        let head = state.in_order().first().map(|w| w.token).filter(|_| state.head_is_ready());
+        self.ready_head = head.map(|token| match self.ready_head {
+            Some((last, since)) if last == token => (token, since),
+            _ => (token, now),
+        });
+    }
+
+    /// The leased holders that a waiter at `place` may evict at `now`.
+    pub fn dead(&self, place: usize, now: Moment) -> Vec<(Token, Beat)> {
+        let due = |s: &&Sighting| now >= self.eviction_due(s, place);
+        self.leased.iter().filter(due).map(|s| (s.token, s.beat)).collect()
+    }
+
+    /// Whether a waiter at `place` may pass over those ahead of it at `now`.
+    pub fn may_pass_over(&self, place: usize, now: Moment) -> bool {
+        self.passing_due(place).is_some_and(|due| now >= due)
+    }
+
+    /// How long a waiter at `place` waits until it looks again, without jitter.
+    pub fn next_look(&self, place: usize, now: Moment) -> Duration {
+        let age = self.holders_since.map_or(Duration::ZERO, |since| now.since(since));
+        let head = (age / LOOKS_PER_AGE).clamp(SHORTEST_LOOK, LONGEST_HEAD_LOOK);
+        let look = head.saturating_mul(u32::try_from(place).unwrap_or(u32::MAX)).min(LONGEST_LOOK);
+        self.leased
+            .iter()
+            .map(|s| self.eviction_due(s, place))
+            .chain(self.passing_due(place))
+            .map(|due| due.since(now))
+            .fold(look, Duration::min)
+    }
+
+    fn eviction_due(&self, sighting: &Sighting, place: usize) -> Moment {
+        sighting.since.plus(eviction_wait(sighting.lease)).plus(stagger(place))
+    }
+
+    fn passing_due(&self, place: usize) -> Option<Moment> {
+        let (_, since) = self.ready_head.filter(|_| place > 1)?;
+        Some(since.plus(CLAIM_WINDOW).plus(stagger(place)))
+    }
+}
+
+fn stagger(place: usize) -> Duration {
+    STAGGER.saturating_mul(u32::try_from(place.saturating_sub(1)).unwrap_or(u32::MAX))
+}

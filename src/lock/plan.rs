@@ -1,0 +1,170 @@
+//! What a waiter does next: one pure step from what it sees to what it writes or how long it waits.
+
+use std::time::Duration;
+
+use super::{EpochMs, Holder, LockState, Moment, Outcome, Request, Term, Token, Watch};
+
+/// What a waiter knows besides the document.
+#[derive(Clone, Copy, Debug)]
+pub struct Sight<'a> {
+    /// Now, on this host's own clock.
+    pub now: Moment,
+    /// Now, by the store's clock: it judges static holds.
+    pub store_now: EpochMs,
+    /// Tokens of this host whose processes are known to be dead.
+    pub gone: &'a [Token],
+    /// Whether the request may wait.
+    pub may_queue: bool,
+    /// Whether the request has been in the queue.
+    pub was_queued: bool,
+}
+
+/// The store's clock comes from its replies, in whole seconds: a static hold ends this much later.
+const STATIC_MARGIN: Duration = Duration::from_secs(2);
+
+/// The next step.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Plan {
+    /// The request holds the lock already.
+    Hold,
+    /// Write `next`, conditioned on what was seen. If that takes effect, `outcome` is what came of the request.
+    Write {
+        /// The document to write, sealed.
+        next: Box<LockState>,
+        /// What comes of it.
+        outcome: Outcome,
+        /// Who is removed by it, and why.
+        removed: Vec<Removal>,
+    },
+    /// Look again after this time.
+    Wait(Duration),
+    /// It would have to wait and may not.
+    Busy,
+    /// The queue is at its limit.
+    QueueFull,
+    /// A newer try of the same job has taken the place.
+    Superseded,
+    /// A newer program wrote the document: it may not be changed.
+    Newer,
+}
+
+/// Somebody who loses a hold by another's hand.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Removal {
+    /// The hold.
+    pub holder: Holder,
+    /// Why.
+    pub why: RemovalReason,
+}
+
+/// Why a hold was ended by another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RemovalReason {
+    /// Its lease ran out without a renewal.
+    LeaseOver,
+    /// Its processes on this host are dead.
+    Dead,
+    /// Its time was over.
+    Expired,
+    /// Somebody took it by force.
+    Forced,
+}
+
+/// The next step of `request` after it saw `current`, which `watch` has observed. `wall` is the wall clock,
+/// for the mark of a lock that becomes free.
+pub fn plan(current: &LockState, request: &Request, watch: &Watch, sight: Sight<'_>, wall: EpochMs) -> Plan {
+    if current.holder(request.token).is_some() {
+        return Plan::Hold;
+    }
+    if current.is_newer() {
+        return Plan::Newer;
+    }
+    if sight.was_queued
+        && current.waiter(request.token).is_none()
+        && current.is_taken_over(request.token, &request.owner)
+    {
+        return Plan::Superseded;
+    }
+    let mut next = current.clone();
+    let place = current.place(request.token).unwrap_or(current.queue.len() + 1);
+    let removed = clear_the_way(&mut next, request, watch, sight, place);
+    if current.waiter(request.token).is_some() && watch.may_pass_over(place, sight.now) {
+        next.pass_over(request);
+    }
+    let outcome = next.request(request, sight.may_queue);
+    if next == *current {
+        return match outcome {
+            Outcome::Busy => Plan::Busy,
+            Outcome::QueueFull => Plan::QueueFull,
+            Outcome::Granted | Outcome::Queued => Plan::Wait(next_look(current, watch, sight, place)),
+        };
+    }
+    next.seal(wall);
+    Plan::Write { next: Box::new(next), outcome, removed }
+}
+
+/// Ends the holds that are over: by death, by lease, by time, by force.
+fn clear_the_way(
+    next: &mut LockState,
+    request: &Request,
+    watch: &Watch,
+    sight: Sight<'_>,
+    place: usize,
+) -> Vec<Removal> {
+    let mut removed = Vec::new();
+    let mut remove =
+        |holder: Option<Holder>, why| removed.extend(holder.map(|holder| Removal { holder, why }));
+    for token in sight.gone {
+        let holder = next.holder(*token).cloned();
+        next.release(*token);
+        remove(holder, RemovalReason::Dead);
+    }
+    for (token, beat) in watch.dead(place, sight.now) {
+        let holder = next.holder(token).cloned();
+        if next.evict(token, beat) {
+            remove(holder, RemovalReason::LeaseOver);
+        }
+    }
+    for holder in next.expire(EpochMs(sight.store_now.0.saturating_sub(millis(STATIC_MARGIN)))) {
+        remove(Some(holder), RemovalReason::Expired);
+    }
+    for holder in force(next, request, sight.store_now) {
+        remove(Some(holder), RemovalReason::Forced);
+    }
+    removed
+}
+
+/// `--force-after`: takes static holds of that age, and asks live ones to end.
+fn force(next: &mut LockState, request: &Request, store_now: EpochMs) -> Vec<Holder> {
+    let Some(age) = request.force_after else { return Vec::new() };
+    let old: Vec<Holder> = next
+        .holders
+        .iter()
+        .filter(|h| h.owner != request.owner && store_now.since(h.since) >= age)
+        .cloned()
+        .collect();
+    let (taken, live): (Vec<Holder>, Vec<Holder>) =
+        old.into_iter().partition(|h| matches!(h.term, Term::Static { .. }));
+    for holder in &taken {
+        next.release(holder.token);
+    }
+    let by = format!("--force-after {}s of {}", age.as_secs(), request.owner);
+    for holder in &live {
+        next.revoke(holder.token, &by);
+    }
+    taken
+}
+
+fn next_look(current: &LockState, watch: &Watch, sight: Sight<'_>, place: usize) -> Duration {
+    let expiry = current.holders.iter().filter_map(|h| match h.term {
+        Term::Static { until: Some(until) } => {
+            Some(until.plus(STATIC_MARGIN).since(sight.store_now) + Duration::from_millis(100))
+        }
+        _ => None,
+    });
+    expiry.fold(watch.next_look(place, sight.now), Duration::min)
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

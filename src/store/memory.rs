@@ -1,0 +1,91 @@
+//! A store in this process's memory: for tests and simulation.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use async_trait::async_trait;
+
+use super::{Consistency, Expected, Liveness, Renewal, Store, StoreError, Swap};
+use crate::lock::{Beat, EpochMs, LockName, LockState, Map, Token, codec};
+
+/// Documents in memory, kept in their stored form, so that the codec is exercised as in every other store.
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    documents: Mutex<BTreeMap<LockName, Map>>,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn documents(&self) -> MutexGuard<'_, BTreeMap<LockName, Map>> {
+        self.documents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn load(documents: &BTreeMap<LockName, Map>, name: &LockName) -> Result<Option<LockState>, StoreError> {
+    let document = documents.get(name).cloned().map(codec::decode).transpose();
+    document.map_err(|error| StoreError::Document { name: name.clone(), error })
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn read(&self, name: &LockName, _: Consistency) -> Result<Option<LockState>, StoreError> {
+        load(&self.documents(), name)
+    }
+
+    async fn swap(
+        &self,
+        name: &LockName,
+        expected: Expected<'_>,
+        new: &LockState,
+    ) -> Result<Swap, StoreError> {
+        let mut documents = self.documents();
+        let current = load(&documents, name)?;
+        let next = match expected.apply(current.as_ref(), new) {
+            Some(next) => next,
+            None => return Ok(Swap::Conflict(current)),
+        };
+        documents.insert(name.clone(), codec::encode(&next));
+        Ok(Swap::Swapped(next))
+    }
+
+    async fn renew(&self, name: &LockName, token: Token, beat: Beat) -> Result<Renewal, StoreError> {
+        let mut documents = self.documents();
+        let Some(mut state) = load(&documents, name)? else { return Ok(Renewal::Gone(None)) };
+        if state.holder(token).is_none() {
+            return Ok(Renewal::Gone(Some(state)));
+        }
+        state.renew(token, beat);
+        documents.insert(name.clone(), codec::encode(&state));
+        Ok(Renewal::Renewed(state))
+    }
+
+    async fn list(&self) -> Result<Vec<(LockName, LockState)>, StoreError> {
+        let documents = self.documents();
+        let names: Vec<LockName> = documents.keys().cloned().collect();
+        names.into_iter().filter_map(|n| load(&documents, &n).transpose().map(|s| Ok((n, s?)))).collect()
+    }
+
+    fn now(&self) -> EpochMs {
+        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        EpochMs(u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    fn liveness(&self) -> Liveness {
+        Liveness::Lease
+    }
+
+    fn request_deadline(&self) -> Duration {
+        Duration::from_secs(1)
+    }
+
+    fn describe(&self) -> String {
+        "memory".into()
+    }
+}
