@@ -1,0 +1,348 @@
+//! Getting a lock: write first, then poll by reading. Every decision is a swap, so a stale read can only
+//! cost another look.
+
+use std::time::Duration;
+
+use tracing::{debug, info};
+
+use super::{
+    AcquireError, Client, Held, Hold, Progress, Waiting,
+    error::unexpected,
+    here::Graves,
+    hold::Grant,
+};
+use crate::{
+    host::bell::BellWatch,
+    lock::{Holder, LockName, LockState, Moment, Outcome, Plan, Removal, Request, Sight, Term, Watch, plan},
+    store::{Consistency, Expected, Renewal, StoreError, Swap},
+};
+
+/// A waiting request says where it stands at least this often.
+const NEWS_EVERY: Duration = Duration::from_secs(15);
+
+/// How often the head looks whether a holder of this host still lives.
+const PRESENCE_EVERY: Duration = Duration::from_millis(250);
+
+/// How long a store that was never reached is asked before the request fails.
+const FIRST_CONTACT: Duration = Duration::from_secs(20);
+
+/// The pause after a request that failed in passing: doubled each time up to the second.
+const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+/// No look follows another sooner.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
+
+impl Client {
+    /// Asks for `name` and waits at most `limit` for it (zero: takes it or fails). `news` hears where the
+    /// request stands. Whoever drops this before it is done calls [`Client::withdraw`] afterwards.
+    pub async fn acquire(
+        &self,
+        name: &LockName,
+        request: Request,
+        limit: Duration,
+        mut news: impl FnMut(Progress) + Send,
+    ) -> Result<Hold, AcquireError> {
+        let grant = Acquire::new(self, name, request, limit, &mut news).run().await?;
+        Ok(Hold::begin(self.clone(), name.clone(), grant))
+    }
+}
+
+/// One request on its way to its lock.
+struct Acquire<'a, F> {
+    client: &'a Client,
+    name: &'a LockName,
+    request: Request,
+    limit: Duration,
+    started: Moment,
+    news: &'a mut F,
+    watch: Watch,
+    graves: Graves,
+    bell: Option<BellWatch>,
+    rings: u64,
+    was_queued: bool,
+    said: Option<(Waiting, Moment)>,
+    trouble: Option<Trouble>,
+}
+
+/// A store that does not answer.
+struct Trouble {
+    since: Moment,
+    pause: Duration,
+}
+
+/// What one step led to.
+enum Step {
+    /// The lock is held.
+    Granted(Grant),
+    /// Look at this document next.
+    See(Option<LockState>),
+    /// Look again after a while.
+    Wait(LockState, Duration),
+}
+
+impl<'a, F: FnMut(Progress) + Send> Acquire<'a, F> {
+    fn new(client: &'a Client, name: &'a LockName, request: Request, limit: Duration, news: &'a mut F) -> Self {
+        let bell = client.here.as_ref().map(|here| here.listen(name));
+        Self {
+            client,
+            name,
+            request,
+            limit,
+            started: client.clock.now(),
+            news,
+            watch: Watch::default(),
+            graves: Graves::new(client.here.clone(), client.store.liveness()),
+            rings: bell.as_ref().map_or(0, BellWatch::count),
+            bell,
+            was_queued: false,
+            said: None,
+            trouble: None,
+        }
+    }
+
+    async fn run(mut self) -> Result<Grant, AcquireError> {
+        let mut step = self.first_write().await;
+        loop {
+            step = match step {
+                Ok(Step::Granted(grant)) => return Ok(grant),
+                Ok(Step::See(Some(state))) => self.step(state).await,
+                Ok(Step::See(None)) => self.first_write().await,
+                Ok(Step::Wait(state, look)) => self.wait(state, look).await,
+                Err(AcquireError::Store { error, .. }) => {
+                    self.endure(error).await?;
+                    Ok(Step::See(None))
+                }
+                Err(error) => return Err(error),
+            };
+        }
+    }
+
+    fn waited(&self) -> Duration {
+        self.client.clock.now().since(self.started)
+    }
+
+    fn store_error(&self, error: StoreError) -> AcquireError {
+        AcquireError::Store { name: self.name.clone(), error }
+    }
+
+    /// The uncontended way: one write, conditioned on a free lock.
+    async fn first_write(&mut self) -> Result<Step, AcquireError> {
+        let seed = self.client.clock.wall();
+        self.request.since = seed;
+        let mut new = LockState::new(seed);
+        new.holders.push(Holder::granted(&self.request, None));
+        let sent = self.client.clock.now();
+        let swap = self.client.store.swap(self.name, Expected::Free { seed }, &new).await;
+        match self.answered(swap)? {
+            Swap::Swapped(state) => Ok(self.granted(state, sent)),
+            Swap::Conflict(current) => Ok(Step::See(current)),
+        }
+    }
+
+    /// One look at a document, and what follows from it.
+    async fn step(&mut self, current: LockState) -> Result<Step, AcquireError> {
+        let now = self.client.clock.now();
+        self.watch.observe(&current, now);
+        self.graves.close(&current);
+        let gone = self.graves.look(&current, self.request.token, now).await;
+        self.request.since = self.client.clock.wall();
+        let sight = Sight {
+            now,
+            store_now: self.client.store.now(),
+            gone: &gone,
+            may_queue: !self.limit.is_zero(),
+            was_queued: self.was_queued,
+        };
+        match plan(&current, &self.request, &self.watch, sight, self.client.clock.wall()) {
+            Plan::Hold => self.found_held(current).await,
+            Plan::Write { next, outcome, removed } => self.write(current, *next, outcome, removed).await,
+            Plan::Wait(look) => Ok(Step::Wait(current, look)),
+            Plan::Busy => Err(AcquireError::Busy { name: self.name.clone(), holders: Held::all(&current) }),
+            Plan::QueueFull => {
+                Err(AcquireError::QueueFull { name: self.name.clone(), waiting: current.queue.len() })
+            }
+            Plan::Superseded => Err(AcquireError::Superseded { name: self.name.clone() }),
+            Plan::Newer => Err(AcquireError::Newer { name: self.name.clone(), format: current.format }),
+        }
+    }
+
+    async fn write(
+        &mut self,
+        current: LockState,
+        next: LockState,
+        outcome: Outcome,
+        removed: Vec<Removal>,
+    ) -> Result<Step, AcquireError> {
+        let sent = self.client.clock.now();
+        let swap = self.client.store.swap(self.name, Expected::This(&current), &next).await;
+        let state = match self.answered(swap)? {
+            Swap::Conflict(current) => return Ok(Step::See(current)),
+            Swap::Swapped(state) => state,
+        };
+        self.graves.close(&state);
+        for removal in &removed {
+            info!(lock = %self.name, owner = %removal.holder.owner, why = ?removal.why, "a hold was ended");
+            (self.news)(Progress::removed(self.name, removal));
+        }
+        if !removed.is_empty() {
+            self.client.ring(self.name);
+        }
+        match outcome {
+            Outcome::Granted => Ok(self.granted(state, sent)),
+            Outcome::Queued => {
+                self.was_queued = true;
+                self.watch.observe(&state, self.client.clock.now());
+                let place = state.place(self.request.token).unwrap_or(1);
+                let look = self.watch.next_look(place, self.client.clock.now());
+                Ok(Step::Wait(state, look))
+            }
+            Outcome::Busy => {
+                Err(AcquireError::Busy { name: self.name.clone(), holders: Held::all(&state) })
+            }
+            Outcome::QueueFull => Err(unexpected(self.name, outcome)),
+        }
+    }
+
+    fn granted(&self, state: LockState, sent: Moment) -> Step {
+        debug!(lock = %self.name, waited = ?self.waited(), "granted");
+        Step::Granted(Grant { state, request: self.request.clone(), sent, waited: self.waited() })
+    }
+
+    /// An earlier write of ours took effect though its reply never came. When it did is not known, so the
+    /// lease is counted from a renewal.
+    async fn found_held(&mut self, state: LockState) -> Result<Step, AcquireError> {
+        let sent = self.client.clock.now();
+        let Some(Term::Live { beat, .. }) = state.holder(self.request.token).map(|h| h.term) else {
+            return Ok(self.granted(state, sent));
+        };
+        let renewal = self.client.store.renew(self.name, self.request.token, beat.next()).await;
+        match self.answered(renewal)? {
+            Renewal::Renewed(state) => Ok(self.granted(state, sent)),
+            Renewal::Gone(current) => Ok(Step::See(current)),
+        }
+    }
+
+    /// Notes what a reply says about the store.
+    fn answered<T>(&mut self, result: Result<T, StoreError>) -> Result<T, AcquireError> {
+        if result.is_ok() && self.trouble.take().is_some() {
+            (self.news)(Progress::Recovered { name: self.name.to_string() });
+        }
+        result.map_err(|error| self.store_error(error))
+    }
+
+    /// After a failed request: pauses and lets the request go on, or gives up.
+    async fn endure(&mut self, error: StoreError) -> Result<(), AcquireError> {
+        let now = self.client.clock.now();
+        let patience = if self.was_queued { self.limit } else { FIRST_CONTACT.min(self.limit) };
+        let since = self.trouble.as_ref().map_or(now, |t| t.since);
+        if !error.is_passing() || now.since(since) >= patience {
+            return Err(self.store_error(error));
+        }
+        let pause = self.trouble.as_ref().map_or(RETRY.0, |t| (t.pause * 2).min(RETRY.1));
+        if self.trouble.is_none() {
+            (self.news)(Progress::Trouble { name: self.name.to_string(), message: error.to_string() });
+        }
+        self.trouble = Some(Trouble { since, pause });
+        self.client.clock.sleep_until(now.plus(jittered(pause))).await;
+        Ok(())
+    }
+
+    /// Waits for the next look (a bell can bring it forward), then looks.
+    async fn wait(&mut self, state: LockState, look: Duration) -> Result<Step, AcquireError> {
+        self.say(&state);
+        if self.waited() >= self.limit {
+            return self.give_up(&state).await;
+        }
+        let place = state.place(self.request.token).unwrap_or(1);
+        let rung = self.pause(&state, place, look).await;
+        if self.waited() >= self.limit {
+            return self.give_up(&state).await;
+        }
+        if let Pause::Dead = rung {
+            return Ok(Step::See(Some(state)));
+        }
+        let consistency =
+            if let Pause::Rung = rung { Consistency::Strong } else { Consistency::Eventual };
+        self.rings = self.bell.as_ref().map_or(0, BellWatch::count);
+        let read = self.client.store.read(self.name, consistency).await;
+        Ok(Step::See(self.answered(read)?))
+    }
+
+    /// Sleeps until something calls for a look.
+    async fn pause(&mut self, state: &LockState, place: usize, look: Duration) -> Pause {
+        let clock = self.client.clock.clone();
+        let now = clock.now();
+        let until = now
+            .plus(jittered(look).max(SHORTEST_PAUSE))
+            .min(self.said.as_ref().map_or(now, |(_, at)| *at).plus(NEWS_EVERY))
+            .min(self.started.plus(self.limit));
+        loop {
+            if self.bell.as_ref().is_some_and(|bell| rung_for(bell.count(), self.rings, place)) {
+                return Pause::Rung;
+            }
+            let now = clock.now();
+            if now >= until {
+                return Pause::Over;
+            }
+            let watches = place == 1 && self.client.here.is_some();
+            let next = if watches { until.min(now.plus(PRESENCE_EVERY)) } else { until };
+            tokio::select! {
+                () = ring(self.bell.as_mut()) => {}
+                () = clock.sleep_until(next) => {}
+            }
+            if watches && !self.graves.look(state, self.request.token, clock.now()).await.is_empty() {
+                return Pause::Dead;
+            }
+        }
+    }
+
+    /// Says where the request stands, if that has changed or was not said for a while.
+    fn say(&mut self, state: &LockState) {
+        let now = self.client.clock.now();
+        let waiting = Waiting::of(self.name, state, self.request.token, self.waited());
+        let is_new = self.said.as_ref().is_none_or(|(last, at)| {
+            waiting.differs_from(last) || now.since(*at) >= NEWS_EVERY
+        });
+        if is_new {
+            self.said = Some((waiting.clone(), now));
+            (self.news)(Progress::Waiting(waiting));
+        }
+    }
+
+    /// The wait limit is reached: leaves the queue, unless the lock was granted at the last moment.
+    async fn give_up(&self, state: &LockState) -> Result<Step, AcquireError> {
+        self.client.withdraw(self.name, self.request.token).await.map_err(|e| self.store_error(e.error))?;
+        Err(AcquireError::TimedOut {
+            name: self.name.clone(),
+            waited: self.waited(),
+            holders: Held::all(state),
+        })
+    }
+}
+
+/// Why a pause ended.
+enum Pause {
+    /// Its time is over.
+    Over,
+    /// A release was heard.
+    Rung,
+    /// A holder of this host was found dead.
+    Dead,
+}
+
+/// Each release moves the queue on by one: place k looks after k rings.
+fn rung_for(count: u64, seen: u64, place: usize) -> bool {
+    count.saturating_sub(seen) >= place as u64
+}
+
+async fn ring(bell: Option<&mut BellWatch>) {
+    match bell {
+        Some(bell) => bell.changed().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Between 85 and 115 % of `duration`, so that waiters don't fall in step.
+fn jittered(duration: Duration) -> Duration {
+    duration.mul_f64(0.85 + 0.3 * fastrand::f64())
+}

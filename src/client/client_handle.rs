@@ -1,0 +1,80 @@
+//! The client itself.
+
+use std::sync::Arc;
+
+use super::{Clock, Here, HostClock};
+use crate::{
+    lock::{LockName, LockState},
+    store::{Consistency, Expected, Store, StoreError, Swap},
+};
+
+/// A store, a clock and what this host knows: all that acquiring, holding and releasing needs. Cheap to clone.
+#[derive(Clone)]
+pub struct Client {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) here: Option<Here>,
+}
+
+impl Client {
+    /// A client of `store` on the real clock. With `here`, holders of this host are known to be dead as soon
+    /// as they are, and releases on this host are heard at once.
+    pub fn new(store: Arc<dyn Store>, here: Option<Here>) -> Self {
+        Self::with_clock(store, Arc::new(HostClock), here)
+    }
+
+    /// The same on another clock.
+    pub fn with_clock(store: Arc<dyn Store>, clock: Arc<dyn Clock>, here: Option<Here>) -> Self {
+        Self { store, clock, here }
+    }
+
+    /// The store.
+    pub fn store(&self) -> &dyn Store {
+        &*self.store
+    }
+
+    /// What this host knows of its own holds.
+    pub const fn here(&self) -> Option<&Here> {
+        self.here.as_ref()
+    }
+
+    /// The clock.
+    pub fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+
+    pub(super) fn ring(&self, name: &LockName) {
+        if let Some(here) = &self.here {
+            here.ring(name);
+        }
+    }
+
+    /// Reads `name`, and writes what `change` makes of it, until one swap takes effect. `change` returns false
+    /// when there is nothing to do (any more). The result is the document as it stands then.
+    pub async fn change(
+        &self,
+        name: &LockName,
+        known: Option<LockState>,
+        mut change: impl FnMut(&mut LockState) -> bool + Send,
+    ) -> Result<Option<LockState>, StoreError> {
+        let mut current = match known {
+            Some(state) => Some(state),
+            None => self.store.read(name, Consistency::Strong).await?,
+        };
+        loop {
+            let Some(before) = current else { return Ok(None) };
+            let mut next = before.clone();
+            if !change(&mut next) {
+                return Ok(Some(before));
+            }
+            next.seal(self.clock.wall());
+            match self.store.swap(name, Expected::This(&before), &next).await? {
+                Swap::Swapped(state) => {
+                    self.ring(name);
+                    return Ok(Some(state));
+                }
+                Swap::Conflict(other) => current = other,
+            }
+        }
+    }
+}

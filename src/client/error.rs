@@ -1,0 +1,113 @@
+//! Why a lock was not got.
+
+use std::time::Duration;
+
+use thiserror::Error;
+
+use super::progress::Held;
+use crate::{
+    lock::{LockName, Outcome},
+    store::StoreError,
+};
+
+/// Why an acquire ended without the lock. Nothing is left behind in the queue.
+#[derive(Clone, Debug, Error)]
+pub enum AcquireError {
+    /// The wait limit was reached. Raise the limit, or see why the holder takes so long.
+    #[error("lock {name}: not free within {}; {}", humane(*.waited), held_by(.holders))]
+    TimedOut {
+        /// The lock.
+        name: LockName,
+        /// How long it was waited for.
+        waited: Duration,
+        /// Who holds it.
+        holders: Vec<Held>,
+    },
+    /// It is not free, and the request was not to wait.
+    #[error("lock {name}: not free; {}", held_by(.holders))]
+    Busy {
+        /// The lock.
+        name: LockName,
+        /// Who holds it.
+        holders: Vec<Held>,
+    },
+    /// Too many wait already for the queue to fit into the lock's item. Try again when it is shorter.
+    #[error("lock {name}: its queue is full ({waiting} wait); try again later")]
+    QueueFull {
+        /// The lock.
+        name: LockName,
+        /// How many wait.
+        waiting: usize,
+    },
+    /// A newer try of the same job has taken the place over; this one is to end.
+    #[error("lock {name}: a newer try of the same job has taken this place in the queue")]
+    Superseded {
+        /// The lock.
+        name: LockName,
+    },
+    /// A newer version of this program has written the lock's document. Upgrade this host.
+    #[error("lock {name}: its document has format {format}, written by a newer pipeline-lock; upgrade this one")]
+    Newer {
+        /// The lock.
+        name: LockName,
+        /// The document's format.
+        format: u32,
+    },
+    /// The store could not be used. The message names the cause and the next step.
+    #[error("lock {name}: {error}")]
+    Store {
+        /// The lock.
+        name: LockName,
+        /// What the store said.
+        error: StoreError,
+    },
+}
+
+impl AcquireError {
+    /// Whether trying the same again soon could help: the store's trouble passes, a full queue drains.
+    pub const fn is_passing(&self) -> bool {
+        match self {
+            Self::Store { error, .. } => error.is_passing(),
+            Self::QueueFull { .. } => true,
+            _ => false,
+        }
+    }
+}
+
+/// Why a release is not known to have taken effect.
+#[derive(Clone, Debug, Error)]
+#[error("lock {name}: could not be released: {error}; a hold that is not renewed ends with its lease")]
+pub struct ReleaseError {
+    /// The lock.
+    pub name: LockName,
+    /// What the store said last.
+    pub error: StoreError,
+}
+
+/// What was found when something that must not happen did.
+pub(super) fn unexpected(name: &LockName, outcome: Outcome) -> AcquireError {
+    let error = StoreError::Refused(format!("the store wrote a request that was {outcome:?}"));
+    AcquireError::Store { name: name.clone(), error }
+}
+
+/// A duration as people say it: `850 ms`, `12 s`, `4 min 05 s`, `2 h 03 min`.
+pub fn humane(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match seconds {
+        0 => format!("{} ms", duration.as_millis()),
+        1..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min {:02} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {:02} min", seconds / 3600, seconds / 60 % 60),
+    }
+}
+
+fn held_by(holders: &[Held]) -> String {
+    let Some(first) = holders.first() else { return "others wait for it".into() };
+    let who = [&first.who.job, &first.who.project, &first.who.url];
+    let parts: Vec<&str> = who.into_iter().filter(|t| !t.is_empty()).map(String::as_str).collect();
+    let named = if parts.is_empty() { first.owner.clone() } else { parts.join(" · ") };
+    match holders.len() {
+        1 => format!("held by {named}"),
+        n => format!("held by {named} and {} more", n - 1),
+    }
+}

@@ -1,0 +1,339 @@
+//! A lock that is held: renewed in the background, lost with a signal before its lease ends.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::{sync::watch, task::JoinHandle};
+use tracing::{info, warn};
+
+use super::{Client, Clock, ReleaseError};
+use crate::{
+    host::bell::BellWatch,
+    lock::{Beat, Fence, LockName, LockState, Moment, Owner, Request, Standing, Term, Token},
+    store::{Liveness, Renewal},
+};
+
+/// A lease is renewed four times in its length.
+const BEATS_PER_LEASE: u32 = 4;
+
+/// How often a hold by kernel lock looks after itself: whether somebody asks for its end.
+const LOOK_AFTER: Duration = Duration::from_secs(15);
+
+/// After a renewal that failed, the next one comes after this time.
+const RENEW_AGAIN: Duration = Duration::from_secs(1);
+
+/// How a hold stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HoldStatus {
+    /// It is held, and proven so until `deadline`; `None`: for as long as this process lives.
+    Held {
+        /// Until when nobody else can hold the lock.
+        deadline: Option<Moment>,
+    },
+    /// It is not to go on.
+    Lost(Loss),
+}
+
+/// Why a hold is not to go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// Somebody asks for its end. It is still held: stop the work, then release.
+    Revoked {
+        /// Who asks.
+        by: String,
+    },
+    /// A newer try of the same job has taken it over.
+    Superseded,
+    /// It was evicted, or the document was deleted: somebody else may hold the lock.
+    Gone,
+    /// It could not be renewed, and its lease is about to end.
+    Expiring {
+        /// When it ends.
+        deadline: Moment,
+        /// What the last renewal said.
+        cause: String,
+    },
+}
+
+impl std::fmt::Display for Loss {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Revoked { by } => write!(f, "it was revoked by {by}"),
+            Self::Superseded => f.write_str("a newer try of the same job has taken it over"),
+            Self::Gone => f.write_str("somebody else removed the hold"),
+            Self::Expiring { cause, .. } => write!(f, "it could not be renewed in time: {cause}"),
+        }
+    }
+}
+
+/// A grant, fresh from the store.
+pub(super) struct Grant {
+    pub(super) state: LockState,
+    pub(super) request: Request,
+    /// When the request that made it was sent: the lease counts from here.
+    pub(super) sent: Moment,
+    pub(super) waited: Duration,
+}
+
+/// A held lock. Dropping it stops the renewals, and the hold ends with its lease (or, by kernel lock, with
+/// this process); [`Hold::release`] gives it back at once.
+#[derive(Debug)]
+pub struct Hold {
+    keeper: Keeper,
+    fence: Fence,
+    waited: Duration,
+    status: watch::Receiver<HoldStatus>,
+    renewing: Option<JoinHandle<()>>,
+}
+
+/// What renewals and the release share.
+#[derive(Clone)]
+struct Keeper {
+    client: Client,
+    name: LockName,
+    owner: Owner,
+    token: Token,
+    known: Arc<Mutex<LockState>>,
+    trouble: Arc<Mutex<String>>,
+}
+
+impl std::fmt::Debug for Keeper {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Keeper").field("name", &self.name).field("token", &self.token).finish_non_exhaustive()
+    }
+}
+
+impl Hold {
+    pub(super) fn begin(client: Client, name: LockName, grant: Grant) -> Self {
+        let Grant { state, request, sent, waited } = grant;
+        let (fence, term) = match state.holder(request.token) {
+            Some(holder) => (state.fence_of(holder), holder.term),
+            None => (state.fence, request.term),
+        };
+        let lease = match term {
+            Term::Live { lease, .. } => lease,
+            Term::Static { .. } => None,
+        };
+        let (sender, status) = watch::channel(HoldStatus::Held { deadline: lease.map(|l| sent.plus(l)) });
+        let keeper = Keeper {
+            client,
+            name,
+            owner: request.owner,
+            token: request.token,
+            known: Arc::new(Mutex::new(state)),
+            trouble: Arc::default(),
+        };
+        let renewing = match term {
+            Term::Live { beat, lease } => {
+                Some(tokio::spawn(keeper.clone().renew_for_ever(sender, beat, lease, sent)))
+            }
+            Term::Static { .. } => None,
+        };
+        Self { keeper, fence, waited, status, renewing }
+    }
+
+    /// The lock.
+    pub const fn name(&self) -> &LockName {
+        &self.keeper.name
+    }
+
+    /// The incarnation that holds it.
+    pub const fn token(&self) -> Token {
+        self.keeper.token
+    }
+
+    /// The fencing number: greater than that of every earlier grant of this lock. What the work writes to can
+    /// refuse smaller ones.
+    pub const fn fence(&self) -> Fence {
+        self.fence
+    }
+
+    /// How long it was waited for.
+    pub const fn waited(&self) -> Duration {
+        self.waited
+    }
+
+    /// How it stands now, without asking the store and without waiting for anything.
+    pub fn status(&self) -> HoldStatus {
+        self.status.borrow().clone()
+    }
+
+    /// Until when the hold is proven; `None`: for as long as this process lives.
+    pub fn deadline(&self) -> Option<Moment> {
+        match self.status() {
+            HoldStatus::Held { deadline } => deadline,
+            HoldStatus::Lost(Loss::Expiring { deadline, .. }) => Some(deadline),
+            HoldStatus::Lost(_) => None,
+        }
+    }
+
+    /// A receiver of each change of the status, for other tasks.
+    pub fn watch(&self) -> watch::Receiver<HoldStatus> {
+        self.status.clone()
+    }
+
+    /// A watcher of this hold, for another task.
+    pub fn watcher(&self) -> HoldWatcher {
+        HoldWatcher {
+            status: self.status.clone(),
+            clock: self.keeper.client.clock.clone(),
+            trouble: self.keeper.trouble.clone(),
+        }
+    }
+
+    /// As [`HoldWatcher::lost`].
+    pub async fn lost(&self, margin: Duration) -> Loss {
+        self.watcher().lost(margin).await
+    }
+
+    /// Gives the lock back. Goes on trying for as long as the hold could last otherwise.
+    pub async fn release(mut self) -> Result<(), ReleaseError> {
+        if let Some(renewing) = self.renewing.take() {
+            renewing.abort();
+        }
+        let known = self.keeper.known();
+        let deadline = self.deadline();
+        self.keeper.client.give_back(&self.keeper.name, self.keeper.token, Some(known), deadline).await
+    }
+
+}
+
+/// Watches a hold, apart from whoever owns it.
+#[derive(Clone)]
+pub struct HoldWatcher {
+    status: watch::Receiver<HoldStatus>,
+    clock: Arc<dyn Clock>,
+    trouble: Arc<Mutex<String>>,
+}
+
+impl HoldWatcher {
+    /// Returns when the hold is not to go on, and at least `margin` before its lease ends; at once if that is
+    /// so already. Never returns for a hold that was released.
+    pub async fn lost(mut self, margin: Duration) -> Loss {
+        loop {
+            let deadline = match self.status.borrow_and_update().clone() {
+                HoldStatus::Lost(loss) => return loss,
+                HoldStatus::Held { deadline } => deadline,
+            };
+            let last = deadline.map(|deadline| Moment(deadline.0.saturating_sub(margin)));
+            if let (Some(deadline), Some(last)) = (deadline, last)
+                && self.clock.now() >= last
+            {
+                return Loss::Expiring { deadline, cause: self.cause() };
+            }
+            let clock = self.clock.clone();
+            let over = async move {
+                match last {
+                    Some(last) => clock.sleep_until(last).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                changed = self.status.changed() => if changed.is_err() { std::future::pending().await },
+                () = over => {}
+            }
+        }
+    }
+
+    fn cause(&self) -> String {
+        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if trouble.is_empty() { "no renewal was answered".into() } else { trouble }
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        if let Some(renewing) = self.renewing.take() {
+            renewing.abort();
+        }
+    }
+}
+
+impl Keeper {
+    fn known(&self) -> LockState {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn remember(&self, state: LockState) {
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = state;
+    }
+
+    /// Renews until the hold is lost. A renewal that fails is tried again and again: only the deadline, which
+    /// others watch on a timer of their own, ends the hold.
+    async fn renew_for_ever(
+        self,
+        status: watch::Sender<HoldStatus>,
+        mut beat: Beat,
+        lease: Option<Duration>,
+        mut sent: Moment,
+    ) {
+        let every = lease.map_or(LOOK_AFTER, |lease| lease / BEATS_PER_LEASE);
+        let mut bell = self.own_bell();
+        let mut next = sent.plus(every);
+        loop {
+            self.until(next, bell.as_mut()).await;
+            beat = beat.next();
+            let started = self.client.clock.now();
+            match self.client.store.renew(&self.name, self.token, beat).await {
+                Ok(Renewal::Renewed(state)) => {
+                    sent = started;
+                    let standing = state.standing(self.token, &self.owner);
+                    self.remember(state);
+                    let deadline = lease.map(|lease| sent.plus(lease));
+                    if let Standing::Revoked { by } = standing {
+                        self.tell(&status, HoldStatus::Lost(Loss::Revoked { by }));
+                    } else {
+                        self.tell(&status, HoldStatus::Held { deadline });
+                    }
+                    next = started.plus(every);
+                }
+                Ok(Renewal::Gone(state)) => {
+                    let taken = state.is_some_and(|s| s.is_taken_over(self.token, &self.owner));
+                    let loss = if taken { Loss::Superseded } else { Loss::Gone };
+                    self.tell(&status, HoldStatus::Lost(loss));
+                    return;
+                }
+                Err(error) => {
+                    warn!(lock = %self.name, %error, "a renewal failed");
+                    *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = error.to_string();
+                    next = self.client.clock.now().plus(RENEW_AGAIN.min(every));
+                }
+            }
+        }
+    }
+
+    /// A loss stays one: a revoked hold is still renewed while its work ends, and stays revoked.
+    fn tell(&self, status: &watch::Sender<HoldStatus>, new: HoldStatus) {
+        status.send_if_modified(|old| {
+            if matches!(old, HoldStatus::Lost(_)) || *old == new {
+                return false;
+            }
+            if let HoldStatus::Lost(loss) = &new {
+                info!(lock = %self.name, %loss, "the hold is not to go on");
+            }
+            *old = new;
+            true
+        });
+    }
+
+    /// On one host a revocation rings: no request is spent on looking for it.
+    fn own_bell(&self) -> Option<BellWatch> {
+        let by_bell = self.client.store.liveness() == Liveness::KernelLock;
+        self.client.here.as_ref().filter(|_| by_bell).map(|here| here.listen(&self.name))
+    }
+
+    async fn until(&self, next: Moment, bell: Option<&mut BellWatch>) {
+        let rung = async {
+            match bell {
+                Some(bell) => bell.changed().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.client.clock.sleep_until(next) => {}
+            () = rung => {}
+        }
+    }
+}

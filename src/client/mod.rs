@@ -1,0 +1,20 @@
+//! Core, store and clock put together: acquire, hold, release.
+
+mod acquire;
+mod builder;
+mod client_handle;
+mod clock;
+mod error;
+mod here;
+mod hold;
+mod progress;
+mod release;
+
+pub(crate) use builder::live_term;
+pub use builder::{DEFAULT_LEASE, DEFAULT_WAIT, Guard, Lock};
+pub use client_handle::Client;
+pub use clock::{Clock, HostClock};
+pub use error::{AcquireError, ReleaseError, humane};
+pub use here::{Here, MARKER, Record};
+pub use hold::{Hold, HoldStatus, HoldWatcher, Loss};
+pub use progress::{Held, Progress, Waiting, Why};

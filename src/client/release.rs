@@ -1,0 +1,87 @@
+//! Giving back, leaving, and asking others to end.
+
+use std::time::Duration;
+
+use tracing::{debug, warn};
+
+use super::{Client, ReleaseError};
+use crate::{
+    lock::{Holder, LockName, LockState, Moment, Owner, Token, Waiter},
+    store::{Consistency, StoreError},
+};
+
+/// The pause after a release that failed in passing: doubled each time up to the second.
+const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+
+/// How long a request that was given up is looked for, so that a write of it that arrives late is taken back.
+const WITHDRAW_FOR: Duration = Duration::from_secs(60);
+
+impl Client {
+    /// Takes back whatever `token` has of `name`, a hold or a place. To be called for a request that was
+    /// given up; goes on trying for a minute while the store does not answer.
+    pub async fn withdraw(&self, name: &LockName, token: Token) -> Result<(), ReleaseError> {
+        let until = self.clock.now().plus(WITHDRAW_FOR);
+        self.give_back(name, token, None, Some(until)).await
+    }
+
+    /// Releases `token`, beginning from the document as it is known. Tries until `until`, and at least once.
+    pub(super) async fn give_back(
+        &self,
+        name: &LockName,
+        token: Token,
+        mut known: Option<LockState>,
+        until: Option<Moment>,
+    ) -> Result<(), ReleaseError> {
+        let until = until.unwrap_or_else(|| self.clock.now().plus(WITHDRAW_FOR));
+        let mut pause = RETRY.0;
+        loop {
+            let error = match self.change(name, known.take(), |state| state.release(token)).await {
+                Ok(_) => {
+                    debug!(lock = %name, %token, "given back");
+                    return Ok(());
+                }
+                Err(error) => error,
+            };
+            if !error.is_passing() || self.clock.now().plus(pause) >= until {
+                return Err(ReleaseError { name: name.clone(), error });
+            }
+            warn!(lock = %name, %error, "a release failed and is tried again");
+            self.clock.sleep_until(self.clock.now().plus(pause)).await;
+            pause = (pause * 2).min(RETRY.1);
+        }
+    }
+
+    /// Asks the holder `token` of `name` to end its work and to release; false if it holds nothing.
+    pub async fn revoke(&self, name: &LockName, token: Token, by: &str) -> Result<bool, StoreError> {
+        let after = self.change(name, None, |state| state.revoke(token, by)).await?;
+        Ok(after.is_some_and(|state| state.holder(token).is_some()))
+    }
+
+    /// Removes those holds and places of `owner` for which `holds` and `waits` say so. The result are the
+    /// holds that were removed.
+    pub async fn release_owned(
+        &self,
+        name: &LockName,
+        owner: &Owner,
+        holds: impl Fn(&Holder) -> bool + Send,
+        waits: impl Fn(&Waiter) -> bool + Send,
+    ) -> Result<Vec<Holder>, StoreError> {
+        let mut removed = Vec::new();
+        self.change(name, None, |state| {
+            removed = state.holders.iter().filter(|h| h.owner == *owner && holds(h)).cloned().collect();
+            let places: Vec<Token> =
+                state.queue.iter().filter(|w| w.owner == *owner && waits(w)).map(|w| w.token).collect();
+            for token in removed.iter().map(|h| h.token).chain(places.iter().copied()) {
+                state.release(token);
+            }
+            !(removed.is_empty() && places.is_empty())
+        })
+        .await?;
+        Ok(removed)
+    }
+
+    /// The document of `name` as it stands.
+    pub async fn look(&self, name: &LockName) -> Result<Option<LockState>, StoreError> {
+        self.store.read(name, Consistency::Strong).await
+    }
+}

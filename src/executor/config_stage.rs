@@ -1,0 +1,51 @@
+//! The config stage: hands the job's token, the state folder and the runner's identity to the other stages.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::environment::{RUNNER_VARIABLE, STATE_VARIABLE, parent, show_process};
+use crate::{
+    config::Config,
+    keeper::TOKEN_VARIABLE,
+    lock::Token,
+};
+
+/// What the runner reads from the config stage's output.
+#[derive(Debug, Serialize)]
+struct Answer {
+    driver: Driver,
+    job_env: BTreeMap<&'static str, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    builds_dir: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache_dir: Option<PathBuf>,
+    /// A fixed folder is shared: without this, concurrent jobs of a project would use the same one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    builds_dir_is_shared: Option<bool>,
+}
+
+#[derive(Debug, Serialize)]
+struct Driver {
+    name: &'static str,
+    version: &'static str,
+}
+
+/// The config stage's output. With no `builds_dir` or `cache_dir` in the file, the runner's own stay.
+pub fn config(config: &Config) -> String {
+    let mut job_env = BTreeMap::new();
+    job_env.insert(TOKEN_VARIABLE, Token::new(Uuid::new_v4()).to_string());
+    job_env.insert(STATE_VARIABLE, config.state.to_string_lossy().into_owned());
+    if let Some(runner) = parent() {
+        job_env.insert(RUNNER_VARIABLE, show_process(runner));
+    }
+    let answer = Answer {
+        driver: Driver { name: "pipeline-lock", version: env!("CARGO_PKG_VERSION") },
+        job_env,
+        builds_dir_is_shared: config.builds_dir.as_ref().map(|_| true),
+        builds_dir: config.builds_dir.clone(),
+        cache_dir: config.cache_dir.clone(),
+    };
+    serde_json::to_string(&answer).unwrap_or_default()
+}

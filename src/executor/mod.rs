@@ -1,0 +1,20 @@
+//! The four stages that the runner calls, as thin clients of the job's keeper.
+
+mod cleanup;
+mod config_stage;
+mod environment;
+mod exit;
+mod prepare;
+mod relay;
+mod run;
+mod signals;
+mod supervise;
+
+pub use cleanup::cleanup;
+pub use config_stage::config;
+pub use environment::StageEnvironment;
+pub use exit::StageExit;
+pub use prepare::prepare;
+pub use run::run;
+pub use signals::Signals;
+pub use supervise::{End, Supervision, supervise};

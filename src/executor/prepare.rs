@@ -1,0 +1,243 @@
+//! The prepare stage: decides on the locks, starts the job's keeper, and tells the job's log how it gets on.
+
+use std::{io, time::Duration};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use signal_hook::consts::{SIGHUP, SIGQUIT};
+use tracing::{info, warn};
+
+use super::{Signals, StageEnvironment, StageExit, run::job_of};
+use crate::{
+    config::{Config, Decision, JobFacts, JobVariables, decide},
+    host::clock::hostname,
+    keeper::{
+        Ask, Connection, JobFolder, Launch, LockWish, Tell, Terms, VERSION, newest_try, open_here, spawn,
+        wait_for_end,
+    },
+    lock::{Owner, Token, Who},
+    report::JobLog,
+};
+
+/// How long an older try of the same job may take to end.
+const YIELD_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long leaving the queue may take, once told to.
+const LEAVE_PATIENCE: Duration = Duration::from_secs(20);
+
+type Log = JobLog<io::Stdout>;
+
+/// Why prepare fails.
+enum Failure {
+    /// The job's: it is not tried again.
+    Job(String),
+    /// Ours, or the host's: the runner tries again.
+    System(String),
+    /// prepare was told to end.
+    Told,
+}
+
+/// Gets the job's locks, with `config` as it was read.
+pub fn prepare(environment: &StageEnvironment, config: Result<Config, String>) -> StageExit {
+    let mut log = JobLog::new(io::stdout(), true);
+    let result = config
+        .map_err(Failure::System)
+        .and_then(|config| prepare_job(environment, &config, &mut log));
+    log.close_section();
+    match result {
+        Ok(()) => StageExit::Success,
+        Err(Failure::Job(message)) => {
+            log.failure(&message);
+            StageExit::BuildFailure(1)
+        }
+        Err(Failure::System(message)) => {
+            log.failure(&message);
+            StageExit::SystemFailure
+        }
+        Err(Failure::Told) => {
+            log.note("told to end while waiting: the queue is left");
+            StageExit::SystemFailure
+        }
+    }
+}
+
+fn prepare_job(environment: &StageEnvironment, config: &Config, log: &mut Log) -> Result<(), Failure> {
+    let system = |error: io::Error| Failure::System(error.to_string());
+    let signals = Signals::handle().map_err(system)?;
+    let (folder, token) = job_of(environment).map_err(Failure::System)?;
+    let file = environment.job_response_file.as_deref().ok_or_else(|| {
+        Failure::System("JOB_RESPONSE_FILE is not set: the stages are run by GitLab Runner, or by \
+                         `pipeline-lock try`".into())
+    })?;
+    let facts = JobFacts::read(file).map_err(|error| Failure::System(error.to_string()))?;
+    let variables = JobVariables::from_environment(std::env::vars_os());
+    let decision = decide(config, &facts, &variables).map_err(|error| Failure::Job(error.to_string()))?;
+    decision.notes.iter().for_each(|note| log.note(note));
+    if decision.locks.is_empty() {
+        log.note(&decision.why);
+    }
+    let mut launch = launch_of(environment, config, &facts, &decision, token);
+    launch.replaces = end_older_try(&launch).map_err(Failure::System)?;
+    let connection = spawn(&launch).map(Connection::of).map_err(|error| {
+        let folder = folder.path().display();
+        Failure::System(format!("the keeper can't be started ({folder}): {error}; {}", advice(&error)))
+    })?;
+    follow(&connection, &signals, log)
+}
+
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull => "make room on that file system",
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            "give the runner's user a folder that it may write to: key `state` of the file"
+        }
+        _ => "see to that folder, or choose another one: key `state` of the file",
+    }
+}
+
+fn launch_of(
+    environment: &StageEnvironment,
+    config: &Config,
+    facts: &JobFacts,
+    decision: &Decision,
+    token: Token,
+) -> Launch {
+    let instance = facts.host.clone().unwrap_or_default();
+    let mut locks: Vec<LockWish> = decision
+        .locks
+        .iter()
+        .map(|lock| LockWish { name: lock.name.clone(), wait: lock.wait })
+        .collect();
+    // One order for all jobs: two that want the same locks can't wait for each other.
+    locks.sort_by(|a, b| a.name.cmp(&b.name));
+    Launch {
+        version: VERSION,
+        token,
+        owner: Owner::job(&instance, facts.job_id),
+        who: Who {
+            project: facts.project_path.clone().unwrap_or_default(),
+            job: facts.job_name.clone().unwrap_or_default(),
+            job_id: facts.job_id,
+            pipeline: facts.pipeline_id.unwrap_or(0),
+            user: facts.user.clone().unwrap_or_default(),
+            url: facts.job_url.clone().unwrap_or_default(),
+            host: hostname(),
+        },
+        locks,
+        replaces: None,
+        store: config.store.clone(),
+        state: config.state.clone(),
+        terms: terms_of(config),
+        runner: environment.runner,
+        tmpdir: environment.tmpdir.clone(),
+        job_timeout: facts.timeout,
+        shell: config.shell.clone(),
+        in_session: false,
+    }
+}
+
+/// How a keeper does its work, as the file says.
+pub fn terms_of(config: &Config) -> Terms {
+    Terms {
+        lease: config.lease,
+        heartbeat: config.heartbeat,
+        kill_grace: config.kill_grace,
+        survivors: config.survivors,
+        orphan: config.orphan,
+    }
+}
+
+/// A retried prepare: the older try's processes are ended first, then its place or hold is this one's.
+fn end_older_try(launch: &Launch) -> Result<Option<Token>, String> {
+    let Some(older) = newest_try(&launch.state, &launch.owner).filter(|older| *older != launch.token) else {
+        return Ok(None);
+    };
+    info!(%older, "an older try of this job is taken over");
+    let folder = JobFolder::of(&launch.state, older);
+    if let Ok(connection) = Connection::open(&folder) {
+        let yielded = connection
+            .ask(&Ask::Yield, &[])
+            .and_then(|()| wait_for_end(&connection, YIELD_PATIENCE));
+        if let Err(error) = yielded {
+            return Err(format!("an older try of this job (its keeper: {}) does not end: {error}", folder.path().display()));
+        }
+        return Ok(Some(older));
+    }
+    let here = open_here(&launch.store, &launch.state).map_err(|error| format!("{error:#}"))?;
+    match here.bury(older) {
+        Some(grave) => {
+            let _ = std::fs::remove_dir_all(folder.path());
+            grave.remove();
+            Ok(Some(older))
+        }
+        None => {
+            warn!(%older, "the older try can't be shown to be dead: this one queues like any other job");
+            Ok(None)
+        }
+    }
+}
+
+/// Passes on what the keeper tells, until the locks are held.
+fn follow(connection: &Connection, signals: &Signals, log: &mut Log) -> Result<(), Failure> {
+    loop {
+        if told_to_end(connection, signals).map_err(|error| Failure::System(error.to_string()))? {
+            return leave(connection);
+        }
+        let heard = connection.hear().map_err(|error| Failure::System(error.to_string()))?;
+        match heard {
+            None => {
+                return Err(Failure::System("the job's keeper has died; its log is in the state folder".into()));
+            }
+            Some(Tell::News(news)) => log.progress(&news),
+            Some(Tell::Ready { locks }) => {
+                for lock in locks {
+                    log.acquired(lock.name.as_str(), lock.fence, lock.waited);
+                }
+                return Ok(());
+            }
+            Some(Tell::Failed { message, retry: true }) => return Err(Failure::System(message)),
+            Some(Tell::Failed { message, retry: false }) => return Err(Failure::Job(message)),
+            Some(_) => {}
+        }
+    }
+}
+
+/// Waits until the keeper says something; true if a signal says that prepare is to end.
+fn told_to_end(connection: &Connection, signals: &Signals) -> io::Result<bool> {
+    loop {
+        let mut fds = vec![PollFd::new(connection.stream(), PollFlags::IN)];
+        fds.extend(signals.descriptors().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+        match poll(&mut fds, None) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let heard = !fds[0].revents().is_empty();
+        if signals.take().into_iter().any(|number| number != SIGQUIT && number != SIGHUP) {
+            return Ok(true);
+        }
+        if heard {
+            return Ok(false);
+        }
+    }
+}
+
+fn leave(connection: &Connection) -> Result<(), Failure> {
+    let left = connection.ask(&Ask::Leave, &[]).and_then(|()| wait_for_end(connection, LEAVE_PATIENCE));
+    match left {
+        Ok(()) => Err(Failure::Told),
+        Err(error) => {
+            let text = format!("the queue could not be left yet ({error}); the job's keeper goes on trying");
+            Err(Failure::System(text))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_helps_depends_on_what_is_wrong() {
+        assert!(advice(&io::Error::from(io::ErrorKind::StorageFull)).contains("room"));
+        assert!(advice(&io::Error::from(io::ErrorKind::PermissionDenied)).contains("state"));
+    }
+}

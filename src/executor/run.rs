@@ -1,0 +1,108 @@
+//! The run stage: has the keeper run one script, and waits for it.
+
+use std::{
+    ffi::OsString,
+    io,
+    os::fd::AsFd,
+    path::{Path, PathBuf},
+};
+
+use rustix::pipe::{PipeFlags, pipe_with};
+
+use super::{
+    End, Signals, StageEnvironment, StageExit, Supervision,
+    environment::script_environment,
+    relay::Relay,
+    supervise,
+};
+use crate::{
+    keeper::{Ask, CommandBlock, Connection, JobFolder, VERSION, bury_now},
+    lock::Token,
+    report::JobLog,
+};
+
+/// Runs `script` of the stage named `stage`. Any name is run: newer runners have new stages.
+pub fn run(environment: &StageEnvironment, script: &Path, stage: &str) -> StageExit {
+    let mut log = JobLog::new(io::stdout(), true);
+    let result = job_of(environment).and_then(|(folder, token)| {
+        run_in(&folder, token, script, stage, &mut log).map_err(|error| format!("{error:#}"))
+    });
+    match result {
+        Ok(exit) => exit,
+        Err(message) => {
+            log.failure(&message);
+            StageExit::SystemFailure
+        }
+    }
+}
+
+/// The folder of the job's keeper.
+pub(super) fn job_of(environment: &StageEnvironment) -> Result<(JobFolder, Token), String> {
+    match (environment.token, &environment.state) {
+        (Some(token), Some(state)) => Ok((JobFolder::of(state, token), token)),
+        _ => Err("the job's token is missing: config.toml must have `config_exec` and `config_args` that call \
+                  `pipeline-lock executor config`, which hands it to the other stages"
+            .into()),
+    }
+}
+
+fn run_in(
+    folder: &JobFolder,
+    token: Token,
+    script: &Path,
+    stage: &str,
+    log: &mut JobLog<io::Stdout>,
+) -> anyhow::Result<StageExit> {
+    let signals = Signals::handle()?;
+    let connected = Connection::open(folder).and_then(|connection| Ok((connection, folder.open_deadline()?)));
+    let Ok((connection, deadline)) = connected else {
+        anyhow::bail!(
+            "the keeper of this job is gone, and with it the proof that the job holds its lock: stage {stage} \
+             is not run. The job's log of the runner and {} tell more; retry the job",
+            folder.log().display()
+        );
+    };
+    let (source, sink) = pipe_with(PipeFlags::CLOEXEC)?;
+    let block = command_block(script)?.to_memory()?;
+    let ask = Ask::Run { version: VERSION, stage: stage.to_owned() };
+    connection.ask(&ask, &[block.as_fd(), sink.as_fd(), sink.as_fd()])?;
+    drop((block, sink));
+    let end = supervise(Supervision {
+        connection: &connection,
+        deadline,
+        token,
+        relay: Some(Relay::new(source)),
+        signals: &signals,
+        in_terminal: false,
+        notice: &mut |message| log.failure(message),
+    })?;
+    Ok(match end {
+        End::Exited { lost: Some(_), .. } => StageExit::SystemFailure,
+        End::Exited { code: 0, .. } => StageExit::Success,
+        End::Exited { code, .. } => StageExit::BuildFailure(code),
+        End::Refused(message) => {
+            log.failure(&message);
+            StageExit::SystemFailure
+        }
+        End::KeeperDied => {
+            log.failure("the job's keeper was killed; the job's processes were ended, its lock is given back");
+            bury_now(folder, token);
+            StageExit::SystemFailure
+        }
+        End::KeeperStalled => {
+            log.failure("the lock could not be proven to be held any longer; the job's processes were ended");
+            StageExit::SystemFailure
+        }
+    })
+}
+
+fn command_block(script: &Path) -> io::Result<CommandBlock> {
+    let umask = rustix::process::umask(rustix::fs::Mode::empty());
+    rustix::process::umask(umask);
+    Ok(CommandBlock {
+        dir: std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
+        args: vec![OsString::from(script)],
+        env: script_environment(),
+        umask: umask.as_raw_mode(),
+    })
+}

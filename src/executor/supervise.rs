@@ -1,0 +1,297 @@
+//! Waiting for a command that the keeper runs: relays its output, passes signals on, and is the dead man's
+//! switch: when the keeper dies, or its deadline comes near without news, the job is ended from here.
+
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd},
+    path::PathBuf,
+    time::Duration,
+};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM};
+use tracing::{info, warn};
+
+use super::{
+    Signals,
+    relay::{Moved, Relay},
+};
+use crate::{
+    client::MARKER,
+    host::{
+        cgroup::Cgroup,
+        clock::{BootTime, BootTimer},
+        ending::Patience,
+        process::{Pid, ProcId},
+        tree::{JobTree, Marker},
+    },
+    keeper::{Ask, Connection, Deadline, Tell},
+    lock::Token,
+};
+
+/// How long output is drained after the command's end: a child that keeps the pipe open holds nothing up.
+const DRAIN: Duration = Duration::from_secs(1);
+
+/// The keeper acts at the deadline less its grace; this much later the switch does.
+const SLACK: Duration = Duration::from_millis(500);
+
+/// How much earlier than the deadline the job's processes are to be dead.
+const BEFORE_THE_LEASE: Duration = Duration::from_secs(1);
+
+/// From TERM to KILL when the keeper has died.
+const ABANDONED_GRACE: Duration = Duration::from_secs(1);
+
+/// How long KILL is repeated.
+const KILL_LIMIT: Duration = Duration::from_secs(10);
+
+/// How a command ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// By itself, or by a signal (128 and its number).
+    Exited {
+        /// Its exit code.
+        code: i32,
+        /// Why the job must not go on, if so.
+        lost: Option<String>,
+    },
+    /// The keeper would not run it.
+    Refused(String),
+    /// The keeper died; the job's processes were ended from here.
+    KeeperDied,
+    /// The keeper did not renew in time; the job's processes were ended from here.
+    KeeperStalled,
+}
+
+/// What a supervision needs.
+pub struct Supervision<'a> {
+    /// The connection on which the command was asked for.
+    pub connection: &'a Connection,
+    /// Until when the holds are proven.
+    pub deadline: Deadline,
+    /// The job.
+    pub token: Token,
+    /// The script's output, if it goes through this process.
+    pub relay: Option<Relay>,
+    /// The signals to pass on.
+    pub signals: &'a Signals,
+    /// Whether a terminal tells the command of signals too, so that INT and QUIT need not be passed on.
+    pub in_terminal: bool,
+    /// Says something in the job's log.
+    pub notice: &'a mut dyn FnMut(&str),
+}
+
+/// Waits until the command has ended and its output is passed on.
+pub fn supervise(supervision: Supervision<'_>) -> io::Result<End> {
+    Watch::new(supervision)?.run()
+}
+
+/// What the keeper told of the running command.
+#[derive(Clone, Debug)]
+struct Started {
+    process: ProcId,
+    cgroup: Option<PathBuf>,
+    kill_grace: Duration,
+}
+
+struct Watch<'a> {
+    job: Supervision<'a>,
+    timer: BootTimer,
+    started: Option<Started>,
+    exited: Option<(i32, Option<String>)>,
+    drain_until: Option<BootTime>,
+    output_waits: bool,
+    terminations: u32,
+}
+
+/// What a round of polling found.
+#[derive(Default)]
+struct Found {
+    keeper: bool,
+    signals: bool,
+    source: bool,
+    room: bool,
+}
+
+impl<'a> Watch<'a> {
+    fn new(job: Supervision<'a>) -> io::Result<Self> {
+        Ok(Self {
+            job,
+            timer: BootTimer::new()?,
+            started: None,
+            exited: None,
+            drain_until: None,
+            output_waits: false,
+            terminations: 0,
+        })
+    }
+
+    fn run(mut self) -> io::Result<End> {
+        loop {
+            if let Some((code, lost)) = &self.exited {
+                let drained = self.drain_until.is_some_and(|until| BootTime::now() >= until);
+                if self.job.relay.is_none() || drained {
+                    return Ok(End::Exited { code: *code, lost: lost.clone() });
+                }
+            }
+            if self.exited.is_none() && self.is_overdue() {
+                warn!("the keeper gives no news and the lease is about to end");
+                self.end_job(self.until_the_lease());
+                return Ok(End::KeeperStalled);
+            }
+            let found = self.wait()?;
+            if found.signals {
+                self.pass_signals_on();
+            }
+            if (found.source || self.output_waits) && self.job.relay.is_some() {
+                self.relay(found.room);
+            }
+            if found.keeper
+                && let Some(end) = self.hear()?
+            {
+                return Ok(end);
+            }
+        }
+    }
+
+    fn wait(&mut self) -> io::Result<Found> {
+        self.timer.arm(self.next_time())?;
+        let out = io::stdout();
+        let mut fds = vec![
+            PollFd::new(self.job.connection.stream(), PollFlags::IN),
+            PollFd::from_borrowed_fd(self.timer.as_fd(), PollFlags::IN),
+        ];
+        if self.exited.is_some() {
+            fds[0] = PollFd::from_borrowed_fd(self.timer.as_fd(), PollFlags::IN);
+        }
+        fds.extend(self.job.signals.descriptors().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+        let signals = 2..fds.len();
+        let pipe: Option<(BorrowedFd<'_>, PollFlags)> = self.job.relay.as_ref().map(|relay| {
+            if self.output_waits && relay.needs_room() {
+                (out.as_fd(), PollFlags::OUT)
+            } else {
+                (relay.source(), PollFlags::IN)
+            }
+        });
+        fds.extend(pipe.map(|(fd, flags)| PollFd::from_borrowed_fd(fd, flags)));
+        match poll(&mut fds, None) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let ready = |fd: &PollFd<'_>| !fd.revents().is_empty();
+        let piped = pipe.is_some() && fds.last().is_some_and(ready);
+        Ok(Found {
+            keeper: self.exited.is_none() && ready(&fds[0]),
+            signals: fds[signals].iter().any(ready),
+            source: piped && !self.output_waits,
+            room: piped && self.output_waits,
+        })
+    }
+
+    /// When to look even though nothing happens.
+    fn next_time(&self) -> BootTime {
+        let far = BootTime::now() + Duration::from_secs(3600);
+        let switch = self.exited.is_none().then(|| self.switch_time()).flatten();
+        far.min(self.drain_until.unwrap_or(far)).min(switch.unwrap_or(far))
+    }
+
+    /// When the job is to be ended unless the deadline moves.
+    fn switch_time(&self) -> Option<BootTime> {
+        let grace = self.started.as_ref().map_or(Duration::ZERO, |s| s.kill_grace);
+        let deadline = BootTime::from_boot(self.job.deadline.get()?.0);
+        Some(deadline.before(grace) + SLACK.min(grace / 2))
+    }
+
+    fn is_overdue(&self) -> bool {
+        self.switch_time().is_some_and(|at| BootTime::now() >= at)
+    }
+
+    fn until_the_lease(&self) -> Duration {
+        let deadline = self.job.deadline.get().map_or(BootTime::now(), |d| BootTime::from_boot(d.0));
+        deadline.before(BEFORE_THE_LEASE).since(BootTime::now())
+    }
+
+    fn relay(&mut self, room: bool) {
+        let Some(relay) = &mut self.job.relay else { return };
+        if relay.needs_room() && !room && !has_room() {
+            self.output_waits = true;
+            return;
+        }
+        self.output_waits = false;
+        if relay.step() == Moved::End {
+            self.job.relay = None;
+        }
+    }
+
+    fn pass_signals_on(&mut self) {
+        for number in self.job.signals.take() {
+            let number = match number {
+                // systemd's KillSignal=SIGQUIT asks the runner to finish gracefully: the job goes on.
+                SIGQUIT if !self.job.in_terminal => continue,
+                SIGHUP if !self.job.in_terminal => continue,
+                SIGINT | SIGQUIT if self.job.in_terminal => continue,
+                SIGTERM | SIGINT => {
+                    self.terminations += 1;
+                    if self.terminations > 1 { SIGKILL } else { number }
+                }
+                other => other,
+            };
+            info!(number, "a signal is passed on");
+            if let Err(error) = self.job.connection.ask(&Ask::Signal { number }, &[]) {
+                warn!(%error, "the keeper can't be told of a signal");
+            }
+        }
+    }
+
+    fn hear(&mut self) -> io::Result<Option<End>> {
+        match self.job.connection.hear()? {
+            None => {
+                warn!("the keeper is dead: the job is ended");
+                self.end_job(ABANDONED_GRACE.min(self.until_the_lease_or(ABANDONED_GRACE)));
+                Ok(Some(End::KeeperDied))
+            }
+            Some(Tell::Started { process, cgroup, kill_grace }) => {
+                self.started = Some(Started { process, cgroup, kill_grace });
+                Ok(None)
+            }
+            Some(Tell::Exited { code, lost }) => {
+                self.exited = Some((code, lost));
+                self.drain_until = Some(BootTime::now() + DRAIN);
+                Ok(None)
+            }
+            Some(Tell::Notice { message }) => {
+                (self.job.notice)(&message);
+                Ok(None)
+            }
+            Some(Tell::Refused { message }) => Ok(Some(End::Refused(message))),
+            Some(_) => Ok(None),
+        }
+    }
+
+    fn until_the_lease_or(&self, otherwise: Duration) -> Duration {
+        if self.job.deadline.get().is_some() { self.until_the_lease() } else { otherwise }
+    }
+
+    /// Ends all of the job's processes from here.
+    fn end_job(&self, term_grace: Duration) {
+        let started = self.started.as_ref();
+        let tree = JobTree {
+            cgroup: started.and_then(|s| s.cgroup.as_deref()).and_then(Cgroup::open),
+            root: None,
+            known: started.map(|s| s.process).into_iter().collect(),
+            marker: Some(Marker { name: MARKER.into(), value: self.job.token.to_string() }),
+            exclude: vec![Pid::me()],
+        };
+        let ended = tree.end_blocking(Patience { term_grace, kill_limit: KILL_LIMIT });
+        if !ended.left.is_empty() {
+            warn!(left = ended.left.len(), "processes of the job can't be ended");
+        }
+    }
+}
+
+/// Whether this process's output takes more without blocking.
+fn has_room() -> bool {
+    let out = io::stdout();
+    let mut fds = [PollFd::from_borrowed_fd(out.as_fd(), PollFlags::OUT)];
+    let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut fds, Some(&now)).is_ok_and(|n| n > 0)
+}

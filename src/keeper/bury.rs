@@ -1,0 +1,67 @@
+//! The end of a job whose keeper is dead: its processes first, then its locks.
+
+use std::{
+    io,
+    time::Duration,
+};
+
+use tracing::{info, warn};
+
+use super::{
+    folder::{JobFolder, KeeperRecord},
+    open::{open_client, open_here},
+    protocol::Farewell,
+};
+use crate::{client::Client, lock::Token};
+
+/// How long the release of a dead keeper's lock is tried by one stage.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Ends what survives of `token` and gives its locks back. `Ok(None)`: its keeper lives, or some of its
+/// processes can't be ended.
+pub fn bury(folder: &JobFolder, token: Token) -> anyhow::Result<Option<Farewell>> {
+    let record = match folder.read_record() {
+        Ok(record) => record,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Some(Farewell::default())),
+        Err(error) => return Err(error.into()),
+    };
+    let Some(grave) = open_here(&record.store, folder.state())?.bury(token) else { return Ok(None) };
+    let farewell = give_back(&record, folder, token)?;
+    if farewell.failed.is_empty() {
+        grave.remove();
+        folder.remove(&record.owner, token);
+    }
+    Ok(Some(farewell))
+}
+
+/// As [`bury`], for a stage that ends with an error anyway: what it can't do is left to cleanup.
+pub fn bury_now(folder: &JobFolder, token: Token) {
+    match bury(folder, token) {
+        Ok(Some(farewell)) => info!(released = ?farewell.released, failed = ?farewell.failed, "buried"),
+        Ok(None) => info!("somebody else buries this job, or it lives"),
+        Err(error) => warn!(error = format!("{error:#}"), "the job's lock is left to cleanup"),
+    }
+}
+
+fn give_back(record: &KeeperRecord, folder: &JobFolder, token: Token) -> anyhow::Result<Farewell> {
+    let mut farewell = Farewell::default();
+    if record.locks.is_empty() {
+        return Ok(farewell);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let client = open_client(&record.store, folder.state()).await?;
+        for name in &record.locks {
+            match tokio::time::timeout(PATIENCE, withdraw(&client, name, token)).await {
+                Ok(Ok(())) => farewell.released.push(name.clone()),
+                Ok(Err(error)) => farewell.failed.push(error),
+                Err(_) => farewell.failed.push(format!("lock {name}: the store did not answer in time")),
+            }
+        }
+        Ok(farewell)
+    })
+}
+
+async fn withdraw(client: &Client, name: &crate::lock::LockName, token: Token) -> Result<(), String> {
+    client.withdraw(name, token).await.map_err(|error| error.to_string())
+}

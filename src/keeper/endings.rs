@@ -1,0 +1,249 @@
+//! How a job ends, whoever ends it: its processes first, then its locks.
+
+use std::time::Duration;
+
+use tracing::{info, warn};
+
+use super::{
+    links::Link,
+    protocol::{Farewell, Tell},
+    service::{Event, Phase, Service},
+};
+use crate::{
+    client::{Client, Hold, Loss},
+    config::Survivors,
+    host::{
+        clock::BootTime,
+        ending::{Ended, Patience},
+    },
+    lock::{LockName, Token},
+};
+
+/// How long a survivor has from TERM to KILL at cleanup: the next job waits for it.
+const SURVIVOR_GRACE: Duration = Duration::from_secs(2);
+
+/// How long KILL is repeated before the keeper says what it could not end, and goes on trying.
+const KILL_LIMIT: Duration = Duration::from_secs(10);
+
+/// How much earlier than its lease the processes of a hold that is being lost are to be dead.
+const BEFORE_THE_LEASE: Duration = Duration::from_secs(1);
+
+/// How long giving back is tried when the holds themselves have no end.
+const RELEASE_PATIENCE: Duration = Duration::from_secs(90);
+
+/// One ending under way.
+pub(super) struct Ending {
+    then: Then,
+    /// Who waits for it.
+    callers: Vec<Link>,
+    farewell: Farewell,
+}
+
+/// What comes after the job's processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Then {
+    /// The locks are given back, and the keeper ends.
+    Release,
+    /// The locks are given back, and every stage is refused until cleanup.
+    ReleaseAndRefuse,
+    /// The locks stay for the next try of the same job, and the keeper ends.
+    Yield,
+    /// The locks stay until cleanup; every stage is refused.
+    Refuse,
+}
+
+impl Ending {
+    fn new(then: Then, caller: Option<Link>) -> Self {
+        Self { then, callers: caller.into_iter().collect(), farewell: Farewell::default() }
+    }
+
+    /// prepare was told to stop waiting.
+    pub(super) fn leaving(caller: Link) -> Self {
+        Self::new(Then::Release, Some(caller))
+    }
+
+    /// A newer try of the job takes over.
+    pub(super) fn yielding(caller: Link) -> Self {
+        Self::new(Then::Yield, Some(caller))
+    }
+
+    /// cleanup was called.
+    fn cleaning(caller: Link) -> Self {
+        Self::new(Then::Release, Some(caller))
+    }
+
+    /// Nobody waits for it.
+    pub(super) fn silently() -> Self {
+        Self::new(Then::Release, None)
+    }
+
+    /// The runner has left the job.
+    pub(super) fn of_an_orphan() -> Self {
+        Self::new(Then::Release, None)
+    }
+
+    /// The job can't go on; its runner will call cleanup.
+    pub(super) fn of_the_job() -> Self {
+        Self::new(Then::Refuse, None)
+    }
+}
+
+impl Service {
+    /// Ends the job. A second call only changes what comes after and who is told.
+    pub(super) fn end(&mut self, ending: Ending) {
+        if let Phase::Ending(under_way) = &mut self.phase {
+            if !matches!(under_way.then, Then::Yield) && ending.then != Then::Refuse {
+                under_way.then = ending.then;
+            }
+            under_way.callers.extend(ending.callers);
+            return;
+        }
+        if let Phase::Acquiring(task) = &self.phase {
+            task.abort();
+        }
+        let spared = ending.then == Then::Release && self.launch.terms.survivors == Survivors::Leave;
+        self.phase = Phase::Ending(ending);
+        if spared && self.running.is_none() {
+            self.processes_ended(Ended::default());
+        } else {
+            self.end_processes(Patience { term_grace: SURVIVOR_GRACE, kill_limit: KILL_LIMIT });
+        }
+    }
+
+    /// cleanup: by the policy for survivors.
+    pub(super) fn end_asked(&mut self, from: Link) {
+        match self.phase {
+            Phase::Parked { .. } => {
+                from.tell(&Tell::Ended(Farewell { parked: true, ..Farewell::default() }));
+            }
+            Phase::Holding
+                if self.launch.terms.survivors == Survivors::Wait
+                    && self.running.is_none()
+                    && !self.estate.tree().living().is_empty() =>
+            {
+                info!("cleanup waits for the job's processes to end by themselves");
+                self.waiting_cleanups.push(from);
+                self.phase = Phase::Draining;
+            }
+            _ => self.end(Ending::cleaning(from)),
+        }
+    }
+
+    /// The job has no process left while the keeper waited for that.
+    pub(super) fn drained(&mut self) {
+        let mut ending = Ending::silently();
+        ending.callers.append(&mut self.waiting_cleanups);
+        self.end(ending);
+    }
+
+    /// A hold is not to go on: the job's processes end before anyone else may have the lock.
+    pub(super) fn lost(&mut self, lock: &str, loss: &Loss) {
+        let message = format!("lock {lock} was lost: {loss}; the job is ended");
+        warn!(%lock, %loss, "a lock was lost");
+        if let Some(running) = &self.running {
+            running.link.tell(&Tell::Notice { message: message.clone() });
+        }
+        self.why_lost.get_or_insert(message);
+        if matches!(self.phase, Phase::Ending(_) | Phase::Failed) {
+            return;
+        }
+        let (then, patience) = match loss {
+            Loss::Revoked { .. } => (Then::ReleaseAndRefuse, self.launch.terms.kill_grace),
+            Loss::Superseded | Loss::Gone => (Then::ReleaseAndRefuse, Duration::ZERO),
+            Loss::Expiring { deadline, .. } => {
+                let left = deadline.0.saturating_sub(BootTime::now().since_boot());
+                (Then::ReleaseAndRefuse, left.saturating_sub(BEFORE_THE_LEASE))
+            }
+        };
+        self.phase = Phase::Ending(Ending::new(then, None));
+        self.end_processes(Patience { term_grace: patience, kill_limit: KILL_LIMIT });
+    }
+
+    fn end_processes(&self, patience: Patience) {
+        let (tree, events) = (self.estate.tree().clone(), self.events.clone());
+        tokio::spawn(async move {
+            let ended = tree.end(patience).await;
+            let _ = events.send(Event::ProcessesEnded(ended));
+        });
+    }
+
+    pub(super) fn processes_ended(&mut self, ended: Ended) {
+        let Phase::Ending(ending) = &mut self.phase else { return };
+        if ended.count > 0 {
+            info!(count = ended.count, names = ?ended.names, "processes of the job were ended");
+        }
+        ending.farewell.ended += ended.count;
+        ending.farewell.names.extend(ended.names);
+        if !ended.left.is_empty() {
+            warn!(left = ended.left.len(), "processes of the job can't be ended: the locks stay until they are gone");
+            self.end_processes(Patience { term_grace: Duration::ZERO, kill_limit: KILL_LIMIT });
+            return;
+        }
+        match ending.then {
+            Then::Release | Then::ReleaseAndRefuse => self.give_back(),
+            Then::Yield => {
+                ending.callers.iter().for_each(|caller| caller.tell(&Tell::Done));
+                self.estate.leave_to_the_next();
+                self.over = true;
+            }
+            Then::Refuse if self.runner_gone => self.give_back(),
+            Then::Refuse => self.phase = Phase::Failed,
+        }
+    }
+
+    fn give_back(&mut self) {
+        let holds = std::mem::take(&mut self.holds);
+        let client = self.client.clone().filter(|_| !self.given_back);
+        let Some(client) = client else {
+            self.released(Farewell::default());
+            return;
+        };
+        let names: Vec<LockName> = self.launch.locks.iter().map(|wish| wish.name.clone()).collect();
+        let (token, events) = (self.launch.token, self.events.clone());
+        tokio::spawn(async move {
+            let farewell = release_all(&client, holds, names, token).await;
+            let _ = events.send(Event::Released(farewell));
+        });
+    }
+
+    pub(super) fn released(&mut self, farewell: Farewell) {
+        let Phase::Ending(ending) = &mut self.phase else { return };
+        ending.farewell.released.extend(farewell.released);
+        ending.farewell.failed.extend(farewell.failed);
+        info!(released = ?ending.farewell.released, failed = ?ending.farewell.failed, "the locks are given back");
+        self.given_back = ending.farewell.failed.is_empty();
+        if ending.then == Then::ReleaseAndRefuse && !self.runner_gone {
+            self.idle_since = BootTime::now();
+            self.phase = Phase::Failed;
+            self.note_deadline();
+            return;
+        }
+        let told = Tell::Ended(std::mem::take(&mut ending.farewell));
+        self.estate.close();
+        ending.callers.iter().for_each(|caller| caller.tell(&told));
+        self.over = true;
+    }
+}
+
+/// Gives back every lock, whatever becomes of the others.
+async fn release_all(client: &Client, holds: Vec<Hold>, names: Vec<LockName>, token: Token) -> Farewell {
+    let mut farewell = Farewell::default();
+    let mut rest = names;
+    for hold in holds {
+        let name = hold.name().clone();
+        rest.retain(|other| *other != name);
+        match tokio::time::timeout(RELEASE_PATIENCE, hold.release()).await {
+            Ok(Ok(())) => farewell.released.push(name),
+            Ok(Err(error)) => farewell.failed.push(error.to_string()),
+            Err(_) => farewell.failed.push(format!("lock {name}: the store did not answer in time")),
+        }
+    }
+    for name in rest {
+        match tokio::time::timeout(RELEASE_PATIENCE, client.withdraw(&name, token)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => farewell.failed.push(error.to_string()),
+            Err(_) => farewell.failed.push(format!("lock {name}: the store did not answer in time")),
+        }
+    }
+    farewell
+}

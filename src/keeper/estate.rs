@@ -1,0 +1,128 @@
+//! What a keeper has on its host while it lives: its folder, its presence, the job's cgroup.
+
+use std::{fs, os::unix::net::UnixListener};
+
+use anyhow::Context;
+use tracing::{debug, warn};
+
+use super::{
+    folder::{Deadline, JobFolder, KeeperRecord},
+    open::open_here,
+    protocol::Launch,
+    script::Before,
+};
+use crate::{
+    client::{MARKER, Record},
+    host::{
+        cgroup::Cgroup,
+        clock::BootTime,
+        peer,
+        presence::Presence,
+        process::ProcId,
+        tree::{JobTree, Marker},
+    },
+    lock::{Moment, Owner, Token},
+};
+
+/// How much less likely than others the keeper is to be killed when memory runs out.
+const OOM_SCORE_ADJ: &str = "-500";
+
+/// How long a cgroup that has just lost its last process may take to be removable.
+const CGROUP_REMOVAL: std::time::Duration = std::time::Duration::from_millis(500);
+
+/// A keeper's things on this host.
+pub(super) struct Estate {
+    folder: JobFolder,
+    token: Token,
+    owner: Owner,
+    presence: Option<Presence>,
+    deadline: Deadline,
+    tree: JobTree,
+    before: Before,
+}
+
+impl Estate {
+    /// Sets everything up, in the order in which others may come to look.
+    pub(super) fn open(launch: &Launch) -> anyhow::Result<(Self, UnixListener)> {
+        let folder = JobFolder::of(&launch.state, launch.token);
+        let cgroup = Cgroup::create(launch.token.uuid());
+        let here = open_here(&launch.store, &launch.state)?;
+        let record = Record::of_this_process(cgroup.as_ref().map(|c| c.path().to_owned()));
+        let presence = here.claim(launch.token, &record).context("the presence file can't be made")?;
+        let deadline = folder.create_deadline()?;
+        folder.write_record(&KeeperRecord {
+            pid: std::process::id(),
+            owner: launch.owner.clone(),
+            locks: launch.locks.iter().map(|wish| wish.name.clone()).collect(),
+            store: launch.store.clone(),
+        })?;
+        let listener = peer::bind(&folder.socket()).context("the keeper's socket can't be made")?;
+        let marker = Marker { name: MARKER.into(), value: launch.token.to_string() };
+        let tree =
+            JobTree { cgroup, root: Some(ProcId::me()), marker: Some(marker), ..JobTree::default() };
+        let estate = Self {
+            folder,
+            token: launch.token,
+            owner: launch.owner.clone(),
+            presence: Some(presence),
+            deadline,
+            tree,
+            before: less_likely_to_be_killed(),
+        };
+        Ok((estate, listener))
+    }
+
+    /// The processes of the job.
+    pub(super) const fn tree(&self) -> &JobTree {
+        &self.tree
+    }
+
+    /// The job's cgroup, if it has one.
+    pub(super) const fn cgroup(&self) -> Option<&Cgroup> {
+        self.tree.cgroup.as_ref()
+    }
+
+    /// What the job's commands take back.
+    pub(super) const fn before(&self) -> &Before {
+        &self.before
+    }
+
+    /// Writes down until when the holds are proven.
+    pub(super) fn note_deadline(&self, deadline: Option<Moment>) {
+        if let Err(error) = self.deadline.set(deadline) {
+            warn!(%error, "the deadline can't be written down");
+        }
+    }
+
+    /// The job is over: nothing is left behind.
+    pub(super) fn close(&mut self) {
+        self.leave_to_the_next();
+        self.folder.remove(&self.owner, self.token);
+    }
+
+    /// The next try of the same job goes on with the locks; this one's own things go.
+    pub(super) fn leave_to_the_next(&mut self) {
+        if let Some(cgroup) = &self.tree.cgroup
+            && let Err(error) = cgroup.remove(BootTime::now() + CGROUP_REMOVAL)
+        {
+            debug!(%error, "the job's cgroup stays");
+        }
+        if let Some(presence) = self.presence.take() {
+            presence.remove();
+        }
+        let _ = fs::remove_dir_all(self.folder.path());
+    }
+}
+
+/// Lets the kernel kill others first; where that is not permitted, everything stays as it is.
+fn less_likely_to_be_killed() -> Before {
+    const FILE: &str = "/proc/self/oom_score_adj";
+    let old = fs::read_to_string(FILE).ok().map(|text| text.trim().to_owned());
+    match fs::write(FILE, OOM_SCORE_ADJ) {
+        Ok(()) => Before { oom_score_adj: old },
+        Err(error) => {
+            debug!(%error, "the keeper is as likely as others to be killed when memory runs out");
+            Before::default()
+        }
+    }
+}

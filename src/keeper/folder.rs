@@ -1,0 +1,162 @@
+//! What a keeper leaves on disk while it lives: its socket, its record, its deadline, its log. Keyed by token.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    config::StoreConfig,
+    lock::{LockName, Moment, Owner, Token},
+};
+
+/// What whoever buries a keeper has to know.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct KeeperRecord {
+    /// The keeper's process.
+    pub pid: u32,
+    /// On whose behalf it was.
+    pub owner: Owner,
+    /// The locks that it held or waited for.
+    pub locks: Vec<LockName>,
+    /// Where these locks are.
+    pub store: StoreConfig,
+}
+
+/// The folder of one keeper: `<state>/jobs/<token>`, readable by its user alone.
+#[derive(Clone, Debug)]
+pub struct JobFolder {
+    state: PathBuf,
+    dir: PathBuf,
+}
+
+/// The value that stands for: there is no deadline.
+const NO_DEADLINE: u64 = u64::MAX;
+
+impl JobFolder {
+    /// The folder of `token` under the state folder.
+    pub fn of(state: &Path, token: Token) -> Self {
+        Self { state: state.to_owned(), dir: state.join("jobs").join(token.to_string()) }
+    }
+
+    /// Makes the folder.
+    pub fn create(&self) -> io::Result<()> {
+        DirBuilder::new().recursive(true).mode(0o700).create(self.state.join("jobs"))?;
+        DirBuilder::new().mode(0o700).create(&self.dir)
+    }
+
+    /// Whether it is there.
+    pub fn exists(&self) -> bool {
+        self.dir.is_dir()
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The state folder that it is in.
+    pub fn state(&self) -> &Path {
+        &self.state
+    }
+
+    /// The keeper's socket.
+    pub fn socket(&self) -> PathBuf {
+        self.dir.join("socket")
+    }
+
+    /// The keeper's log.
+    pub fn log(&self) -> PathBuf {
+        self.dir.join("keeper.log")
+    }
+
+    /// Writes the record, whole or not at all.
+    pub fn write_record(&self, record: &KeeperRecord) -> io::Result<()> {
+        let part = self.dir.join("keeper.json.part");
+        private(&part)?.write_all(&serde_json::to_vec(record)?)?;
+        fs::rename(&part, self.dir.join("keeper.json"))
+    }
+
+    /// Reads the record.
+    pub fn read_record(&self) -> io::Result<KeeperRecord> {
+        Ok(serde_json::from_slice(&fs::read(self.dir.join("keeper.json"))?)?)
+    }
+
+    /// Opens the file of the deadline, for the keeper.
+    pub fn create_deadline(&self) -> io::Result<Deadline> {
+        let deadline = Deadline(private(&self.dir.join("deadline"))?);
+        deadline.set(None)?;
+        Ok(deadline)
+    }
+
+    /// Opens the file of the deadline, for a stage.
+    pub fn open_deadline(&self) -> io::Result<Deadline> {
+        Ok(Deadline(File::open(self.dir.join("deadline"))?))
+    }
+
+    /// Removes the folder and, if it still names this token, the owner's pointer to it.
+    pub fn remove(&self, owner: &Owner, token: Token) {
+        let pointer = owner_file(&self.state, owner);
+        if fs::read_to_string(&pointer).is_ok_and(|text| text == token.to_string()) {
+            let _ = fs::remove_file(pointer);
+        }
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+
+    /// Notes that `token` is the newest try of `owner`.
+    pub fn point(&self, owner: &Owner, token: Token) -> io::Result<()> {
+        let pointer = owner_file(&self.state, owner);
+        DirBuilder::new().recursive(true).mode(0o700).create(self.state.join("owners"))?;
+        let part = pointer.with_extension(token.to_string());
+        private(&part)?.write_all(token.to_string().as_bytes())?;
+        fs::rename(part, pointer)
+    }
+}
+
+/// The newest try of `owner` on this host that is known.
+pub fn newest_try(state: &Path, owner: &Owner) -> Option<Token> {
+    fs::read_to_string(owner_file(state, owner)).ok()?.parse().ok()
+}
+
+fn owner_file(state: &Path, owner: &Owner) -> PathBuf {
+    let safe = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
+    let name: String = owner
+        .as_str()
+        .bytes()
+        .map(|b| if safe(b) { char::from(b).to_string() } else { format!("%{b:02x}") })
+        .collect();
+    let tail = name.len().saturating_sub(120);
+    state.join("owners").join(&name[tail..])
+}
+
+fn private(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).read(true).create(true).truncate(true).mode(0o600).open(path)
+}
+
+/// Until when the holds of a job are proven, where its stages can read it without asking anybody: eight bytes,
+/// nanoseconds on this host's boot clock.
+#[derive(Debug)]
+pub struct Deadline(File);
+
+impl Deadline {
+    /// Writes the deadline; `None`: there is none.
+    pub fn set(&self, deadline: Option<Moment>) -> io::Result<()> {
+        let nanos = deadline.map_or(NO_DEADLINE, |m| u64::try_from(m.0.as_nanos()).unwrap_or(NO_DEADLINE));
+        self.0.write_all_at(&nanos.to_le_bytes(), 0)
+    }
+
+    /// Reads the deadline. One that can't be read is over: who can't prove that it holds must stop.
+    pub fn get(&self) -> Option<Moment> {
+        let mut bytes = [0; 8];
+        match self.0.read_exact_at(&mut bytes, 0).map(|()| u64::from_le_bytes(bytes)) {
+            Ok(NO_DEADLINE) => None,
+            Ok(nanos) => Some(Moment(Duration::from_nanos(nanos))),
+            Err(_) => Some(Moment(Duration::ZERO)),
+        }
+    }
+}

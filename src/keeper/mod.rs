@@ -1,0 +1,26 @@
+//! The process that owns a job's holds and processes, and the talk of the stages with it.
+
+mod bury;
+mod command;
+mod connection;
+mod endings;
+mod estate;
+mod folder;
+mod links;
+mod locks;
+mod open;
+mod protocol;
+mod script;
+mod serve;
+mod service;
+mod spawn;
+mod wire;
+
+pub use bury::{bury, bury_now};
+pub use command::CommandBlock;
+pub use connection::{Connection, wait_for_end};
+pub use folder::{Deadline, JobFolder, KeeperRecord, newest_try};
+pub use open::{open_client, open_here};
+pub use protocol::{Ask, Farewell, Got, Launch, LockWish, Tell, Terms, VERSION};
+pub use serve::serve;
+pub use spawn::{TOKEN_VARIABLE, spawn};

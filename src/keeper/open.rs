@@ -1,0 +1,33 @@
+//! From the file's `store` to a client.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::Context;
+
+use crate::{
+    client::{Client, Here},
+    config::StoreConfig,
+    store::{DynamoDbStore, LocalStore, Store},
+};
+
+/// Opens the store that the file names, with what this host knows of its holds.
+pub async fn open_client(config: &StoreConfig, state: &Path) -> anyhow::Result<Client> {
+    let store: Arc<dyn Store> = match config {
+        StoreConfig::Local { path } => Arc::new(LocalStore::open(path)?),
+        StoreConfig::Dynamodb { .. } => Arc::new(DynamoDbStore::connect(config.into()).await?),
+    };
+    Ok(Client::new(store, Some(open_here(config, state)?)))
+}
+
+/// Opens what this host knows of the holds in a store: beside a local store, and for a table in the state
+/// folder.
+pub fn open_here(config: &StoreConfig, state: &Path) -> anyhow::Result<Here> {
+    let dir: PathBuf = match config {
+        StoreConfig::Local { path } => LocalStore::dir_of(path),
+        StoreConfig::Dynamodb { .. } => state.to_owned(),
+    };
+    Here::open(&dir).with_context(|| format!("the folder {} can't be used", dir.display()))
+}

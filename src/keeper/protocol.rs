@@ -1,0 +1,177 @@
+//! What the stages and the keeper say to each other: JSON in frames over a unix socket, file descriptors
+//! beside them.
+
+use std::{path::PathBuf, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    client::Progress,
+    config::{Orphan, StoreConfig, Survivors},
+    host::process::ProcId,
+    lock::{LockName, Owner, Token, Who},
+};
+
+/// The version of the protocol. A stage and a keeper of different versions (an upgrade while a job ran)
+/// refuse each other clearly, except that every keeper understands [`Ask::End`].
+pub const VERSION: u32 = 1;
+
+/// What a keeper is started with.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Launch {
+    /// The protocol that the starting stage speaks.
+    pub version: u32,
+    /// The job's incarnation, the same for all of its locks.
+    pub token: Token,
+    /// On whose behalf.
+    pub owner: Owner,
+    /// Who it is, for those who wait behind.
+    pub who: Who,
+    /// The locks, in the order in which they are taken.
+    pub locks: Vec<LockWish>,
+    /// An older try of the same job on this host, whose processes are dead.
+    pub replaces: Option<Token>,
+    /// Where the locks are.
+    pub store: StoreConfig,
+    /// The state folder.
+    pub state: PathBuf,
+    /// How the keeper does its work.
+    pub terms: Terms,
+    /// The runner: its end is noticed. `None` where it could not be told for sure.
+    pub runner: Option<ProcId>,
+    /// The runner's folder of this job; when it is gone, so is the job.
+    pub tmpdir: Option<PathBuf>,
+    /// The job's own time limit.
+    pub job_timeout: Option<Duration>,
+    /// The shell that runs the scripts, with its arguments.
+    pub shell: Vec<String>,
+    /// A command of a terminal (`exec`): it stays in the terminal's session and process group.
+    pub in_session: bool,
+}
+
+/// One lock that a job wants.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LockWish {
+    /// The lock.
+    pub name: LockName,
+    /// How long it is waited for; zero: take it or fail.
+    pub wait: Duration,
+}
+
+/// How the keeper does its work, as the file says.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Terms {
+    /// How long a hold outlives its last renewal.
+    pub lease: Duration,
+    /// From one renewal to the next.
+    pub heartbeat: Duration,
+    /// From TERM to KILL when a hold is being lost.
+    pub kill_grace: Duration,
+    /// What becomes of processes that outlive the job.
+    pub survivors: Survivors,
+    /// What becomes of a job whose runner is gone.
+    pub orphan: Orphan,
+}
+
+/// What a stage asks of the keeper.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "snake_case")]
+pub enum Ask {
+    /// prepare: leave the queue, or give back what was got.
+    Leave,
+    /// run: start this. Beside it come the descriptors for the command's standard output and error, and one to
+    /// read a [`super::command::CommandBlock`] from.
+    Run {
+        /// The protocol that the stage speaks.
+        version: u32,
+        /// The stage's name, for messages.
+        stage: String,
+    },
+    /// run: pass a signal on to the command's process group.
+    Signal {
+        /// Its number.
+        number: i32,
+    },
+    /// cleanup: the job is over; end what survives, give the locks back, and end.
+    End,
+    /// A new try of the same job takes over: end the processes, leave holds and places to it, and end.
+    Yield,
+}
+
+/// What the keeper says.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "tell", rename_all = "snake_case")]
+pub enum Tell {
+    /// Where a request stands.
+    News(Progress),
+    /// All locks are held; the job may begin.
+    Ready {
+        /// What was got.
+        locks: Vec<Got>,
+    },
+    /// A lock was not got.
+    Failed {
+        /// Why, for people.
+        message: String,
+        /// Whether the same could work soon: the runner may try again.
+        retry: bool,
+    },
+    /// What was asked is done.
+    Done,
+    /// The command runs.
+    Started {
+        /// Its process, which leads its process group (but for `exec`).
+        process: ProcId,
+        /// The cgroup of the job, if it has one.
+        cgroup: Option<PathBuf>,
+        /// From TERM to KILL when a hold is being lost.
+        kill_grace: Duration,
+    },
+    /// Something that the job's log should say.
+    Notice {
+        /// The text.
+        message: String,
+    },
+    /// The command has ended.
+    Exited {
+        /// Its exit code, or 128 and the signal that ended it.
+        code: i32,
+        /// Why the job must not go on, if so.
+        lost: Option<String>,
+    },
+    /// What was asked can't be done.
+    Refused {
+        /// Why, and the way out.
+        message: String,
+    },
+    /// The job is over, and this became of its locks and processes.
+    Ended(Farewell),
+}
+
+/// One lock that was got.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Got {
+    /// The lock.
+    pub name: LockName,
+    /// Its fencing number.
+    pub fence: u64,
+    /// How long it was waited for.
+    pub waited: Duration,
+}
+
+/// What became of a job's processes and locks.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Farewell {
+    /// The locks that were given back.
+    pub released: Vec<LockName>,
+    /// Those that could not be, and why.
+    pub failed: Vec<String>,
+    /// How many processes had to be ended.
+    pub ended: usize,
+    /// The names of some of them.
+    pub names: Vec<String>,
+    /// How many could not be ended: while they live, the locks stay.
+    pub left: usize,
+    /// The place in the queue is kept for a moment, for a retry.
+    pub parked: bool,
+}

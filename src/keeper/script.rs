@@ -1,0 +1,105 @@
+//! Starting a job's command, as the runner's own shell executor would see it run: its own process group, the
+//! stage's directory, environment and mask, no descriptor but 0, 1 and 2.
+
+use std::{
+    io,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::process::CommandExt,
+    },
+    process::{Command, Stdio},
+};
+
+use rustix::{
+    fs::{Mode, OFlags, open},
+    process::umask,
+};
+
+use super::{command::CommandBlock, protocol::Launch};
+use crate::{
+    client::{Hold, MARKER},
+    host::{
+        cgroup::{self, Cgroup},
+        process::{Pid, ProcId},
+    },
+};
+
+/// The descriptors that a command gets.
+#[derive(Debug)]
+pub struct Streams {
+    /// Standard input; `None`: nothing to read.
+    pub input: Option<OwnedFd>,
+    /// Standard output.
+    pub output: OwnedFd,
+    /// Standard error.
+    pub error: OwnedFd,
+}
+
+/// What the keeper changes of itself and takes back in the command.
+#[derive(Clone, Debug, Default)]
+pub struct Before {
+    /// The keeper's own `oom_score_adj` before it lowered it.
+    pub oom_score_adj: Option<String>,
+}
+
+/// Starts `block` for `launch` under `holds`. The process leads its own group, or is in the group of `beside`.
+pub fn start(
+    block: &CommandBlock,
+    launch: &Launch,
+    holds: &[Hold],
+    streams: Streams,
+    cgroup: Option<&Cgroup>,
+    before: &Before,
+    beside: Option<Pid>,
+) -> io::Result<ProcId> {
+    let mut words = launch.shell.iter().map(Into::into).chain(block.args.iter().cloned());
+    let program = words.next().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no command was given"))?;
+    let mut command = Command::new(&program);
+    command
+        .args(words)
+        .current_dir(&block.dir)
+        .env_clear()
+        .envs(block.env.iter().map(|(k, v)| (k, v)))
+        .env(MARKER, launch.token.to_string())
+        .envs(lock_variables(holds))
+        .stdin(streams.input.map_or_else(Stdio::null, Stdio::from))
+        .stdout(streams.output)
+        .stderr(streams.error)
+        .process_group(beside.map_or(0, Pid::get));
+    let mask = Mode::from_raw_mode(block.umask);
+    let procs = cgroup.map(Cgroup::procs_fd).transpose()?;
+    let oom = before.oom_score_adj.clone();
+    // SAFETY: the closure runs between fork and exec; it makes system calls only and allocates nothing.
+    unsafe {
+        command.pre_exec(move || {
+            umask(mask);
+            if let Some(procs) = &procs {
+                cgroup::enter(procs.as_fd())?;
+            }
+            if let Some(score) = &oom {
+                let file = open(c"/proc/self/oom_score_adj", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+                rustix::io::write(&file, score.as_bytes())?;
+            }
+            Ok(())
+        });
+    }
+    let child = command.spawn().map_err(|error| {
+        let program = program.to_string_lossy();
+        let dir = block.dir.display();
+        io::Error::new(error.kind(), format!("`{program}` can't be started in {dir}: {error}"))
+    })?;
+    let pid = Pid::of_child(&child);
+    ProcId::of(pid).ok_or_else(|| io::Error::other("the command ended before it could be seen"))
+}
+
+/// What a command can read of its locks.
+fn lock_variables(holds: &[Hold]) -> Vec<(&'static str, String)> {
+    if holds.is_empty() {
+        return Vec::new();
+    }
+    let joined = |texts: Vec<String>| texts.join(",");
+    vec![
+        ("PIPELINE_LOCK_NAME", joined(holds.iter().map(|h| h.name().to_string()).collect())),
+        ("PIPELINE_LOCK_FENCE", joined(holds.iter().map(|h| h.fence().to_string()).collect())),
+    ]
+}

@@ -1,0 +1,100 @@
+//! The keeper's process, from its start to its end.
+
+use std::{
+    io,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::net::UnixStream,
+    },
+};
+
+use anyhow::Context;
+use tokio::sync::mpsc::unbounded_channel;
+use tracing::{error, info};
+
+use super::{
+    estate::Estate,
+    links::{self, Link},
+    locks,
+    open::open_client,
+    protocol::{Launch, Tell, VERSION},
+    service::{Event, Phase, Service},
+    wire,
+};
+use crate::host::{clock::BootTime, subreaper};
+
+/// Serves the job that prepare sends over standard input, until it is over.
+pub fn serve() -> anyhow::Result<()> {
+    let prepare = take_standard_input().context("the keeper's standard input is no socket of a stage")?;
+    let launch: Launch = match wire::receive(&prepare)? {
+        Some((launch, _)) => launch,
+        None => return Ok(()),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let served = runtime.block_on(serve_launch(launch, prepare.try_clone()?));
+    if let Err(cause) = &served {
+        error!(error = format!("{cause:#}"), "the keeper can't do its work");
+        let failed = Tell::Failed { message: format!("{cause:#}"), retry: true };
+        let _ = wire::send(&prepare, &failed, &[]);
+    }
+    served
+}
+
+async fn serve_launch(launch: Launch, prepare: UnixStream) -> anyhow::Result<()> {
+    anyhow::ensure!(launch.version == VERSION, "prepare speaks protocol {}, not {VERSION}", launch.version);
+    info!(token = %launch.token, owner = %launch.owner, locks = ?launch.locks, "a keeper begins");
+    subreaper::become_subreaper()?;
+    let (events, inbox) = unbounded_channel();
+    let (estate, listener) = Estate::open(&launch)?;
+    links::listen(listener, events.clone())?;
+    let prepare = Link::adopt(prepare, events.clone())?;
+    let mut service = Service {
+        phase: Phase::Holding,
+        client: None,
+        holds: Vec::new(),
+        running: None,
+        why_lost: None,
+        runner_gone: false,
+        started: BootTime::now(),
+        idle_since: BootTime::now(),
+        waiting_cleanups: Vec::new(),
+        given_back: false,
+        over: false,
+        launch,
+        estate,
+        events: events.clone(),
+        prepare,
+    };
+    if service.launch.locks.is_empty() {
+        service.prepare.tell(&Tell::Ready { locks: Vec::new() });
+    } else {
+        match open_client(&service.launch.store, &service.launch.state).await {
+            Ok(client) => {
+                service.client = Some(client.clone());
+                let asking = locks::acquire(client, service.launch.clone(), events.clone());
+                service.phase = Phase::Acquiring(tokio::spawn(asking));
+            }
+            Err(cause) => {
+                service.estate.close();
+                return Err(cause);
+            }
+        }
+    }
+    if let Some(runner) = service.launch.runner {
+        tokio::spawn(async move {
+            runner.ended().await;
+            let _ = events.send(Event::RunnerGone);
+        });
+    }
+    service.run(inbox).await?;
+    info!("the keeper ends");
+    Ok(())
+}
+
+/// The connection that prepare left as standard input; the descriptor itself becomes `/dev/null`.
+fn take_standard_input() -> io::Result<UnixStream> {
+    let stream: OwnedFd = io::stdin().as_fd().try_clone_to_owned()?;
+    let null = std::fs::File::open("/dev/null")?;
+    rustix::stdio::dup2_stdin(&null)?;
+    Ok(UnixStream::from(stream))
+}

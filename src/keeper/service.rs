@@ -1,0 +1,394 @@
+//! The keeper's one owner of its state: everything that happens comes here as an event, one after the other.
+
+use std::{os::fd::OwnedFd, time::Duration};
+
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::mpsc::{UnboundedReceiver, UnboundedSender},
+    task::JoinHandle,
+};
+use tracing::{info, warn};
+
+use super::{
+    command::CommandBlock,
+    endings::Ending,
+    estate::Estate,
+    links::Link,
+    locks::{self, Acquired},
+    protocol::{Ask, Launch, Tell, VERSION},
+    script::{self, Streams},
+};
+use crate::{
+    client::{Client, Hold, Loss, Progress},
+    config::Orphan,
+    host::{
+        clock::{BootTime, sleep_until},
+        ending::Ended,
+        process::{Pid, ProcId},
+        subreaper,
+    },
+};
+
+/// How long the place of a prepare that died is kept for its retry.
+const PARKED_FOR: Duration = Duration::from_secs(15);
+
+/// A job whose runner calls no stage for this long is over.
+const IDLE_LIMIT: Duration = Duration::from_secs(600);
+
+/// How often the keeper looks whether the job's folder is still there.
+const FOLDER_EVERY: Duration = Duration::from_secs(10);
+
+/// The bound of an orphaned script that has no time limit of its own: GitLab's default.
+const ORPHAN_LIMIT: Duration = Duration::from_secs(3600);
+
+/// Something that happened.
+pub(super) enum Event {
+    /// A stage asks.
+    Heard { from: Link, ask: Ask, fds: Vec<OwnedFd> },
+    /// A stage has gone.
+    Closed { from: Link },
+    /// A request for a lock tells how it stands.
+    News(Progress),
+    /// The requests for the locks are done.
+    Acquired(Acquired),
+    /// A hold's deadline moved.
+    Renewed,
+    /// A hold is not to go on.
+    Lost { lock: String, loss: Loss },
+    /// The job's processes were ended, or most of them.
+    ProcessesEnded(Ended),
+    /// The locks were given back.
+    Released(super::protocol::Farewell),
+    /// The runner is gone.
+    RunnerGone,
+}
+
+/// What the keeper is at.
+pub(super) enum Phase {
+    /// It asks for the locks.
+    Acquiring(JoinHandle<()>),
+    /// Its prepare died: it keeps the place for a retry, and claims nothing.
+    Parked { until: BootTime },
+    /// It has the locks; stages come and go.
+    Holding,
+    /// It waits for the job's processes to end by themselves, then gives the locks back.
+    Draining,
+    /// It ends the job's processes, then does what is said.
+    Ending(Ending),
+    /// The job has lost a lock and its processes are ended: every stage is refused until cleanup.
+    Failed,
+}
+
+/// The command that runs.
+pub(super) struct Running {
+    pub(super) process: ProcId,
+    pub(super) link: Link,
+}
+
+/// The keeper.
+pub(super) struct Service {
+    pub(super) launch: Launch,
+    pub(super) estate: Estate,
+    pub(super) client: Option<Client>,
+    pub(super) events: UnboundedSender<Event>,
+    pub(super) holds: Vec<Hold>,
+    pub(super) phase: Phase,
+    pub(super) prepare: Link,
+    pub(super) running: Option<Running>,
+    pub(super) why_lost: Option<String>,
+    pub(super) runner_gone: bool,
+    pub(super) started: BootTime,
+    pub(super) idle_since: BootTime,
+    /// The cleanups that wait for the job's processes to end by themselves.
+    pub(super) waiting_cleanups: Vec<Link>,
+    /// Whether the locks are given back already.
+    pub(super) given_back: bool,
+    /// Whether the service is done and the process may end.
+    pub(super) over: bool,
+}
+
+impl Service {
+    /// Serves until the job is over.
+    pub(super) async fn run(mut self, mut inbox: UnboundedReceiver<Event>) -> anyhow::Result<()> {
+        let mut children = signal(SignalKind::child())?;
+        let mut ends = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::quit()]
+            .into_iter()
+            .map(signal)
+            .collect::<Result<Vec<Signal>, _>>()?;
+        while !self.over {
+            let (first, rest) = ends.split_at_mut(1);
+            let (second, third) = rest.split_at_mut(1);
+            tokio::select! {
+                Some(event) = inbox.recv() => self.happen(event),
+                _ = children.recv() => self.reap(),
+                _ = first[0].recv() => self.told_to_end(),
+                _ = second[0].recv() => self.told_to_end(),
+                _ = third[0].recv() => self.told_to_end(),
+                () = sleep_until(self.next_look()) => self.look_around(),
+            }
+        }
+        Ok(())
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Heard { from, ask, fds } => self.asked(from, ask, fds),
+            Event::Closed { from } => self.closed(&from),
+            Event::News(news) => self.prepare.tell(&Tell::News(news)),
+            Event::Acquired(acquired) => self.acquired(acquired),
+            Event::Renewed => self.note_deadline(),
+            Event::Lost { lock, loss } => self.lost(&lock, &loss),
+            Event::ProcessesEnded(ended) => self.processes_ended(ended),
+            Event::Released(farewell) => self.released(farewell),
+            Event::RunnerGone => self.runner_is_gone(),
+        }
+    }
+
+    fn asked(&mut self, from: Link, ask: Ask, fds: Vec<OwnedFd>) {
+        match ask {
+            Ask::Leave => self.end(Ending::leaving(from)),
+            Ask::Run { version, stage } => self.run_asked(from, version, &stage, fds),
+            Ask::Signal { number } => self.pass_on(number),
+            Ask::End => self.end_asked(from),
+            Ask::Yield => self.end(Ending::yielding(from)),
+        }
+    }
+
+    fn closed(&mut self, link: &Link) {
+        if *link == self.prepare && matches!(self.phase, Phase::Acquiring(_)) {
+            info!("prepare is gone: its place is kept for a retry");
+            self.park();
+        }
+        if self.running.as_ref().is_some_and(|running| running.link == *link) {
+            // Nobody relays the output or would hear of the end: the job can't go on.
+            warn!("the run stage is gone: its job is ended");
+            self.why_lost.get_or_insert_with(|| "the run stage was killed; the job is ended".into());
+            self.end(Ending::of_the_job());
+        }
+    }
+
+    /// Keeps the place for a while, and takes no lock meanwhile.
+    fn park(&mut self) {
+        if let Phase::Acquiring(task) = &self.phase {
+            task.abort();
+        }
+        self.phase = Phase::Parked { until: BootTime::now() + PARKED_FOR };
+    }
+
+    fn acquired(&mut self, acquired: Acquired) {
+        if !matches!(self.phase, Phase::Acquiring(_)) {
+            return;
+        }
+        self.holds = acquired.holds;
+        let Some(failure) = acquired.failure else {
+            self.idle_since = BootTime::now();
+            self.phase = Phase::Holding;
+            self.watch_holds();
+            self.note_deadline();
+            self.prepare.tell(&Tell::Ready { locks: locks::got(&self.holds) });
+            return;
+        };
+        warn!(error = %failure, "a lock was not got");
+        let retry = failure.is_passing();
+        self.prepare.tell(&Tell::Failed { message: failure.to_string(), retry });
+        if retry {
+            self.park();
+        } else {
+            self.end(Ending::silently());
+        }
+    }
+
+    fn watch_holds(&self) {
+        for hold in &self.holds {
+            let (watcher, events) = (hold.watcher(), self.events.clone());
+            let (lock, margin) = (hold.name().to_string(), self.launch.terms.kill_grace);
+            tokio::spawn(async move {
+                let loss = watcher.lost(margin).await;
+                let _ = events.send(Event::Lost { lock, loss });
+            });
+            let (mut status, events) = (hold.watch(), self.events.clone());
+            tokio::spawn(async move {
+                while status.changed().await.is_ok() && events.send(Event::Renewed).is_ok() {}
+            });
+        }
+    }
+
+    /// Writes down until when all holds are proven, for the stage that watches over the keeper.
+    fn note_deadline(&self) {
+        let deadline = self.holds.iter().filter_map(Hold::deadline).min();
+        self.estate.note_deadline(deadline);
+    }
+
+    fn run_asked(&mut self, from: Link, version: u32, stage: &str, fds: Vec<OwnedFd>) {
+        let refusal = match &self.phase {
+            _ if version != VERSION => Some(format!(
+                "this job's keeper is of another version of pipeline-lock (protocol {VERSION}, the stage has \
+                 {version}): it was upgraded while the job ran; retry the job"
+            )),
+            Phase::Holding if self.running.is_some() => {
+                Some("another stage of this job is still running".into())
+            }
+            Phase::Holding => None,
+            Phase::Failed | Phase::Ending(_) => Some(
+                self.why_lost.clone().unwrap_or_else(|| "the job is being ended".into()),
+            ),
+            Phase::Acquiring(_) | Phase::Parked { .. } => Some("the job's locks are not held yet".into()),
+            Phase::Draining => Some("the keeper was told to end (a signal); retry the job".into()),
+        };
+        let started = match refusal {
+            Some(message) => Err(message),
+            None => self.start(&from, fds),
+        };
+        match started {
+            Err(message) => {
+                warn!(stage, message, "a stage was refused");
+                from.tell(&Tell::Refused { message });
+            }
+            Ok(process) => {
+                info!(stage, pid = process.pid.get(), "a stage runs");
+                from.tell(&Tell::Started {
+                    process,
+                    cgroup: self.estate.cgroup().map(|c| c.path().to_owned()),
+                    kill_grace: self.launch.terms.kill_grace,
+                });
+                self.running = Some(Running { process, link: from });
+            }
+        }
+    }
+
+    fn start(&self, from: &Link, fds: Vec<OwnedFd>) -> Result<ProcId, String> {
+        let mut fds = fds.into_iter();
+        let (Some(block), Some(output), Some(error)) = (fds.next(), fds.next(), fds.next()) else {
+            return Err("the run stage sent no command".into());
+        };
+        let block = CommandBlock::from_memory(&block).map_err(|e| e.to_string())?;
+        let streams = Streams { input: fds.next(), output, error };
+        let beside = if self.launch.in_session { from.peer().and_then(group_of) } else { None };
+        script::start(
+            &block,
+            &self.launch,
+            &self.holds,
+            streams,
+            self.estate.cgroup(),
+            self.estate.before(),
+            beside,
+        )
+        .map_err(|e| e.to_string())
+    }
+
+    fn pass_on(&self, number: i32) {
+        let Some(running) = &self.running else { return };
+        let result = if self.launch.in_session {
+            // The command is in the caller's own process group: the signal goes to it alone.
+            signal_of(number).map(|s| rustix::process::kill_process(running.process.pid.into(), s))
+        } else {
+            signal_of(number).map(|s| rustix::process::kill_process_group(running.process.pid.into(), s))
+        };
+        if let Some(Err(error)) = result {
+            info!(number, %error, "a signal could not be passed on");
+        }
+    }
+
+    /// Reaps what has ended, at every SIGCHLD.
+    fn reap(&mut self) {
+        let reaped = subreaper::reap();
+        for (pid, status) in reaped.ended {
+            if self.running.as_ref().is_some_and(|running| running.process.pid == pid) {
+                self.command_ended(status);
+            }
+        }
+        if !reaped.children_left {
+            self.nobody_left();
+        }
+    }
+
+    fn command_ended(&mut self, status: std::process::ExitStatus) {
+        use std::os::unix::process::ExitStatusExt;
+        let Some(running) = self.running.take() else { return };
+        let code = status.code().or_else(|| status.signal().map(|s| 128 + s)).unwrap_or(1);
+        info!(code, "the stage's command has ended");
+        running.link.tell(&Tell::Exited { code, lost: self.why_lost.clone() });
+        self.idle_since = BootTime::now();
+        if self.runner_gone && matches!(self.phase, Phase::Holding) {
+            self.end(Ending::of_an_orphan());
+        }
+    }
+
+    /// The job has no process any more.
+    fn nobody_left(&mut self) {
+        if matches!(self.phase, Phase::Draining) && self.estate.tree().living().is_empty() {
+            self.drained();
+        }
+    }
+
+    /// TERM, INT or QUIT: systemd stops the whole service, or an operator the keeper. The lock stays until the
+    /// job's processes are gone.
+    fn told_to_end(&mut self) {
+        info!("told to end by a signal");
+        match self.phase {
+            Phase::Acquiring(_) | Phase::Parked { .. } => self.end(Ending::silently()),
+            Phase::Holding | Phase::Failed => {
+                self.phase = Phase::Draining;
+                self.nobody_left();
+            }
+            Phase::Draining | Phase::Ending(_) => {}
+        }
+    }
+
+    fn runner_is_gone(&mut self) {
+        warn!("the runner is gone");
+        self.runner_gone = true;
+        match self.phase {
+            Phase::Acquiring(_) | Phase::Parked { .. } => self.end(Ending::silently()),
+            Phase::Holding if self.running.is_some() && self.launch.terms.orphan == Orphan::Finish => {}
+            Phase::Holding | Phase::Failed => self.end(Ending::of_an_orphan()),
+            Phase::Draining | Phase::Ending(_) => {}
+        }
+    }
+
+    fn next_look(&self) -> BootTime {
+        let now = BootTime::now();
+        match self.phase {
+            Phase::Parked { until } => until,
+            Phase::Draining => now + Duration::from_millis(500),
+            _ => now + FOLDER_EVERY,
+        }
+    }
+
+    /// What no event tells: time that is over, a folder that is gone.
+    fn look_around(&mut self) {
+        let now = BootTime::now();
+        let folder_gone = self.launch.tmpdir.as_ref().is_some_and(|dir| !dir.exists());
+        match self.phase {
+            Phase::Parked { until } if now >= until => {
+                info!("no retry came: the place is given up");
+                self.end(Ending::silently());
+            }
+            Phase::Acquiring(_) | Phase::Parked { .. } if folder_gone => self.end(Ending::silently()),
+            Phase::Holding | Phase::Failed if self.running.is_none() => {
+                let idle = now.since(self.idle_since) >= IDLE_LIMIT && !self.launch.in_session;
+                if folder_gone || idle {
+                    warn!(folder_gone, "the runner has left this job");
+                    self.end(Ending::of_an_orphan());
+                }
+            }
+            Phase::Holding if self.runner_gone => {
+                let limit = self.launch.job_timeout.unwrap_or(ORPHAN_LIMIT);
+                if now.since(self.started) >= limit {
+                    warn!("the orphaned script is over its time");
+                    self.end(Ending::of_an_orphan());
+                }
+            }
+            Phase::Draining => self.nobody_left(),
+            _ => {}
+        }
+    }
+}
+
+fn group_of(pid: Pid) -> Option<Pid> {
+    rustix::process::getpgid(Some(pid.into())).ok().map(Into::into)
+}
+
+fn signal_of(number: i32) -> Option<rustix::process::Signal> {
+    rustix::process::Signal::from_named_raw(number)
+}

@@ -1,0 +1,65 @@
+//! Starting a keeper: a process of its own session that survives the stage which started it.
+
+use std::{
+    fs::OpenOptions,
+    io,
+    os::{
+        fd::OwnedFd,
+        unix::{
+            fs::OpenOptionsExt,
+            net::UnixStream,
+            process::CommandExt,
+        },
+    },
+    process::{Command, Stdio},
+};
+
+use super::{folder::JobFolder, protocol::Launch, wire};
+
+/// The environment variable that holds the job's token in the stages' environment.
+pub const TOKEN_VARIABLE: &str = "PIPELINE_LOCK_TOKEN";
+
+/// Starts the keeper of `launch` and returns the connection on which it tells how it gets on.
+pub fn spawn(launch: &Launch) -> io::Result<UnixStream> {
+    let folder = JobFolder::of(&launch.state, launch.token);
+    folder.create()?;
+    folder.point(&launch.owner, launch.token)?;
+    let (ours, theirs) = UnixStream::pair()?;
+    let log = OpenOptions::new().create(true).append(true).mode(0o600).open(folder.log())?;
+    let mut command = Command::new("/proc/self/exe");
+    command
+        .arg0("pipeline-lock")
+        .arg("keeper")
+        .arg(launch.token.to_string())
+        .current_dir("/")
+        .stdin(Stdio::from(OwnedFd::from(theirs)))
+        .stdout(Stdio::from(log.try_clone()?))
+        .stderr(Stdio::from(log));
+    for (key, _) in std::env::vars_os().filter(|(key, _)| is_of_the_job(key)) {
+        command.env_remove(key);
+    }
+    let in_session = launch.in_session;
+    // SAFETY: the closure runs between fork and exec and makes one system call; it allocates nothing.
+    unsafe {
+        command.pre_exec(move || {
+            if in_session {
+                rustix::process::setpgid(None, None)?;
+            } else {
+                rustix::process::setsid()?;
+            }
+            Ok(())
+        });
+    }
+    command.spawn()?;
+    wire::send(&ours, launch, &[])?;
+    Ok(ours)
+}
+
+/// The job's own variables have no business in its keeper.
+fn is_of_the_job(key: &std::ffi::OsStr) -> bool {
+    let key = key.as_encoded_bytes();
+    key.starts_with(b"CUSTOM_ENV_")
+        || [crate::client::MARKER, TOKEN_VARIABLE, "JOB_RESPONSE_FILE", "BUILD_EXIT_CODE_FILE", "TMPDIR"]
+            .iter()
+            .any(|name| key == name.as_bytes())
+}
