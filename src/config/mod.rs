@@ -1,1 +1,41 @@
-//! The YAML file, name templates and policy.
+//! The YAML file, name templates and policy: which jobs take which locks, and how long they wait.
+//!
+//! [`load`] finds and reads the file ([`Config`]), [`JobFacts`] is what the runner says about a job,
+//! [`JobVariables`] is what the job's author says, and [`decide`] turns the three into a [`Decision`].
+
+mod ask;
+mod duration;
+mod error;
+mod facts;
+mod glob;
+mod load;
+mod matcher;
+mod ownership;
+mod policy;
+mod policy_error;
+mod reader;
+mod repo_url;
+mod rule;
+mod scope;
+mod settings;
+mod store;
+mod suggest;
+mod template;
+mod variables;
+mod words;
+mod yaml;
+
+pub use duration::{DurationError, parse_duration, show_duration};
+pub use error::{ConfigError, NamedBy, Place, Problem};
+pub use facts::{FactsError, JobFacts};
+pub use glob::Globs;
+pub use load::{Environment, load, load_with};
+pub use matcher::Matcher;
+pub use policy::{Decision, RuleRef, WantedLock, decide};
+pub use policy_error::PolicyError;
+pub use rule::{Rule, Shared};
+pub use settings::{Config, DEFAULT_FILE, Source};
+pub use store::StoreConfig;
+pub use template::{Template, TemplateError};
+pub use variables::JobVariables;
+pub use words::{Mode, Orphan, Survivors};
