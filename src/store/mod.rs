@@ -2,13 +2,16 @@
 //! of what may follow what is in [`crate::lock`].
 
 mod error;
+mod local;
 mod memory;
+mod wall;
 
 use std::{path::Path, time::Duration};
 
 use async_trait::async_trait;
 
 pub use error::StoreError;
+pub use local::LocalStore;
 pub use memory::MemoryStore;
 
 use crate::lock::{Beat, EpochMs, LockName, LockState, Token};
