@@ -64,7 +64,7 @@ fn encode_holder(holder: &Holder) -> Map {
         }
     }
     map.insert("Since".into(), Value::number(holder.since));
-    map.insert("Who".into(), encode_who(&holder.who));
+    encode_who(&mut map, &holder.who);
     if let Some(by) = &holder.revoked {
         map.insert("Revoked".into(), Value::S(by.clone()));
     }
@@ -84,7 +84,7 @@ fn encode_waiter(waiter: &Waiter) -> Map {
     if waiter.missed != 0 {
         map.insert("Missed".into(), Value::number(waiter.missed));
     }
-    map.insert("Who".into(), encode_who(&waiter.who));
+    encode_who(&mut map, &waiter.who);
     map
 }
 
@@ -97,8 +97,12 @@ fn encode_mode(map: &mut Map, mode: Mode, limit: Limit) {
     }
 }
 
-fn encode_who(who: &Who) -> Value {
-    let mut map = Map::new();
+/// Adds `who` to an entry's map, where what is unknown of it may be already.
+fn encode_who(entry: &mut Map, who: &Who) {
+    let mut map = match entry.remove("Who") {
+        Some(Value::M(unknown)) => unknown,
+        _ => Map::new(),
+    };
     let texts = [
         ("Project", &who.project),
         ("Job", &who.job),
@@ -114,5 +118,5 @@ fn encode_who(who: &Who) -> Value {
     {
         map.insert(key.into(), Value::number(id));
     }
-    Value::M(map)
+    entry.insert("Who".into(), Value::M(map));
 }

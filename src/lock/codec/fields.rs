@@ -29,6 +29,10 @@ impl<'a> Fields<'a> {
         std::mem::take(self.map)
     }
 
+    pub(super) fn put_back(&mut self, key: &str, value: Value) {
+        self.map.insert(key.to_owned(), value);
+    }
+
     pub(super) fn optional_text(&mut self, key: &str) -> Result<Option<String>, CodecError> {
         match self.map.remove(key) {
             None => Ok(None),
@@ -62,6 +66,18 @@ impl<'a> Fields<'a> {
         self.optional_parsed(key)
     }
 
+    /// A number that others count up from: half of its range must be left.
+    pub(super) fn optional_counter(&mut self, key: &str) -> Result<Option<u64>, CodecError> {
+        match self.optional_number(key)? {
+            Some(n) if n > u64::MAX / 2 => Err(self.wrong(key, "is a number out of range")),
+            n => Ok(n),
+        }
+    }
+
+    pub(super) fn counter(&mut self, key: &str) -> Result<u64, CodecError> {
+        self.optional_counter(key)?.ok_or_else(|| self.wrong(key, "is missing"))
+    }
+
     pub(super) fn optional_u32(&mut self, key: &str) -> Result<Option<u32>, CodecError> {
         self.optional_parsed(key)
     }
@@ -87,8 +103,10 @@ impl<'a> Fields<'a> {
         key: &str,
         decode: fn(&mut Fields<'_>) -> Result<T, CodecError>,
     ) -> Result<Vec<T>, CodecError> {
-        let Some(Value::L(list)) = self.map.remove(key) else {
-            return Err(self.wrong(key, "is no list"));
+        let list = match self.map.remove(key) {
+            Some(Value::L(list)) => list,
+            Some(_) => return Err(self.wrong(key, "is no list")),
+            None => return Err(self.wrong(key, "is missing")),
         };
         let mut entries = Vec::with_capacity(list.len());
         for (i, entry) in list.into_iter().enumerate() {
