@@ -58,10 +58,9 @@ impl Store for MemoryStore {
     async fn renew(&self, name: &LockName, token: Token, beat: Beat) -> Result<Renewal, StoreError> {
         let mut documents = self.documents();
         let Some(mut state) = load(&documents, name)? else { return Ok(Renewal::Gone(None)) };
-        if state.holder(token).is_none() {
+        if !state.renew(token, beat) {
             return Ok(Renewal::Gone(Some(state)));
         }
-        state.renew(token, beat);
         documents.insert(name.clone(), codec::encode(&state));
         Ok(Renewal::Renewed(state))
     }
