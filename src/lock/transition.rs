@@ -59,15 +59,18 @@ impl LockState {
         }
     }
 
-    /// Counts a renewal of `token`. A beat never goes back: a late renewal must not hide a newer one. The
-    /// revision moves on, so that no swap that saw the older beat takes effect.
-    pub fn renew(&mut self, token: Token, beat: Beat) {
+    /// Counts a renewal of `token`; false if it is no live holder. Each one moves the beat on, also one that
+    /// arrives late or twice: a holder counts its lease from the renewal that it sent, so a waiter must see
+    /// that something came. The revision moves on too, so that no swap that saw the older beat takes effect.
+    pub fn renew(&mut self, token: Token, beat: Beat) -> bool {
         if let Some(holder) = self.holders.iter_mut().find(|h| h.token == token)
             && let Term::Live { beat: last, .. } = &mut holder.term
         {
-            *last = beat.max(*last);
+            *last = beat.max(last.next());
             self.rev = self.rev.next();
+            return true;
         }
+        false
     }
 
     /// Removes a live holder that stood still at `beat`; false if it has moved on or is no more.

@@ -3,12 +3,12 @@
 use std::{
     collections::BTreeMap,
     sync::{Mutex, MutexGuard, PoisonError},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use async_trait::async_trait;
 
-use super::{Consistency, Expected, Liveness, Renewal, Store, StoreError, Swap};
+use super::{Consistency, Expected, Liveness, Renewal, Store, StoreError, Swap, wall::wall_clock};
 use crate::lock::{Beat, EpochMs, LockName, LockState, Map, Token, codec};
 
 /// Documents in memory, kept in their stored form, so that the codec is exercised as in every other store.
@@ -58,10 +58,9 @@ impl Store for MemoryStore {
     async fn renew(&self, name: &LockName, token: Token, beat: Beat) -> Result<Renewal, StoreError> {
         let mut documents = self.documents();
         let Some(mut state) = load(&documents, name)? else { return Ok(Renewal::Gone(None)) };
-        if state.holder(token).is_none() {
+        if !state.renew(token, beat) {
             return Ok(Renewal::Gone(Some(state)));
         }
-        state.renew(token, beat);
         documents.insert(name.clone(), codec::encode(&state));
         Ok(Renewal::Renewed(state))
     }
@@ -73,8 +72,7 @@ impl Store for MemoryStore {
     }
 
     fn now(&self) -> EpochMs {
-        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        EpochMs(u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX))
+        wall_clock()
     }
 
     fn liveness(&self) -> Liveness {

@@ -2,13 +2,16 @@
 //! of what may follow what is in [`crate::lock`].
 
 mod error;
+mod local;
 mod memory;
+mod wall;
 
 use std::{path::Path, time::Duration};
 
 use async_trait::async_trait;
 
 pub use error::StoreError;
+pub use local::LocalStore;
 pub use memory::MemoryStore;
 
 use crate::lock::{Beat, EpochMs, LockName, LockState, Token};
@@ -53,7 +56,7 @@ pub enum Swap {
 /// What became of a renewal.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Renewal {
-    /// The beat was counted (or a newer one was already); the document as it stands now.
+    /// The renewal was counted; the document as it stands now.
     Renewed(LockState),
     /// The token holds nothing; the document as it stands now, if there is one.
     Gone(Option<LockState>),
@@ -94,8 +97,10 @@ pub trait Store: Send + Sync {
         new: &LockState,
     ) -> Result<Swap, StoreError>;
 
-    /// Raises the beat of the hold of `token` to `beat`, whatever else happens to the document; never
-    /// creates or revives anything. With [`Liveness::KernelLock`] nothing is written: it only looks.
+    /// Raises the beat of the live hold of `token` to `beat` and by one at least, whatever else happens to
+    /// the document; never creates or revives anything. A caller gives each renewal that it sends a number
+    /// of its own, above all before: one that moves no beat would restart the holder's lease but not the
+    /// clocks of those who watch it. With [`Liveness::KernelLock`] nothing is written: it only looks.
     async fn renew(&self, name: &LockName, token: Token, beat: Beat) -> Result<Renewal, StoreError>;
 
     /// All locks, free ones too, by name.

@@ -1,0 +1,13 @@
+//! The locks of one host, in a SQLite file that many processes use at once.
+//!
+//! Two processes agree on their locks only if they name the same file: one path per host, named by the
+//! configuration. Where that file cannot be used it is an error, and never another file instead.
+
+mod create;
+mod database;
+mod layout;
+mod place;
+mod store;
+mod trouble;
+
+pub use store::LocalStore;

@@ -1,0 +1,139 @@
+//! The store: requests of this process, one after the other on one connection, away from the event loop.
+
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use tokio::{task::spawn_blocking, time::timeout};
+
+use super::{
+    database::{BUSY_TIMEOUT, Database},
+    place::Place,
+};
+use crate::{
+    lock::{Beat, EpochMs, LockName, LockState, Token},
+    store::{Consistency, Expected, Liveness, Renewal, Store, StoreError, Swap, wall::wall_clock},
+};
+
+/// The longest that a request takes: the wait for other processes, and as much again for a slow disk.
+const DEADLINE: Duration = BUSY_TIMEOUT.saturating_mul(2);
+
+/// The locks of this host, in a SQLite file.
+///
+/// All processes that are to see each other's locks open the same path. A live hold is known to be alive by
+/// a kernel lock on a file in [`Store::local_dir`], so nothing is renewed here.
+///
+/// A swap that grants the lock or ends a static hold is synced to the disk before it returns. Others are
+/// safe against the death of any process; a power cut may take back the last of them, which were places in
+/// the queue and ends of holds whose processes died with the host.
+///
+/// Needs a tokio runtime with timers.
+#[derive(Debug)]
+pub struct LocalStore {
+    place: Place,
+    database: Arc<Mutex<Database>>,
+}
+
+impl LocalStore {
+    /// Opens the database at `path`; a missing one is made (0600), and so is its folder (0700).
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] when the path cannot be used: no permission, a read-only filesystem, a link or a
+    /// directory in its place, a file of another program or of a newer version, a damaged one;
+    /// [`StoreError::Unavailable`] when the disk is full or other processes keep it busy.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let place = Place::find(path)?;
+        let database = Database::open(place.clone())?;
+        Ok(Self { place, database: Arc::new(Mutex::new(database)) })
+    }
+
+    /// The file, with an absolute path.
+    pub fn path(&self) -> &Path {
+        &self.place.path
+    }
+
+    async fn ask<T, F>(&self, late: fn(String) -> StoreError, request: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Database) -> Result<T, StoreError> + Send + 'static,
+    {
+        let database = Arc::clone(&self.database);
+        let asked =
+            spawn_blocking(move || request(&mut database.lock().unwrap_or_else(PoisonError::into_inner)));
+        match timeout(DEADLINE, asked).await {
+            Ok(Ok(reply)) => reply,
+            Ok(Err(failed)) => match failed.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => Err(StoreError::Unavailable(format!(
+                    "the lock database {} was not asked: this program is ending",
+                    self.path().display()
+                ))),
+            },
+            Err(_) => Err(late(format!(
+                "the lock database {} gave no reply within {} s: look at its disk and the kernel's log",
+                self.path().display(),
+                DEADLINE.as_secs()
+            ))),
+        }
+    }
+}
+
+#[async_trait]
+impl Store for LocalStore {
+    async fn read(&self, name: &LockName, _: Consistency) -> Result<Option<LockState>, StoreError> {
+        let name = name.clone();
+        self.ask(StoreError::Unavailable, move |database| database.read(&name)).await
+    }
+
+    async fn swap(
+        &self,
+        name: &LockName,
+        expected: Expected<'_>,
+        new: &LockState,
+    ) -> Result<Swap, StoreError> {
+        let (name, new) = (name.clone(), new.clone());
+        let (old, seed) = match expected {
+            Expected::This(old) => (Some(old.clone()), EpochMs(0)),
+            Expected::Free { seed } => (None, seed),
+        };
+        let swap = move |database: &mut Database| {
+            let expected = old.as_ref().map_or(Expected::Free { seed }, Expected::This);
+            database.swap(&name, expected, &new)
+        };
+        self.ask(StoreError::Unanswered, swap).await
+    }
+
+    async fn renew(&self, name: &LockName, token: Token, _: Beat) -> Result<Renewal, StoreError> {
+        Ok(match self.read(name, Consistency::Strong).await? {
+            Some(state) if state.holder(token).is_some() => Renewal::Renewed(state),
+            other => Renewal::Gone(other),
+        })
+    }
+
+    async fn list(&self) -> Result<Vec<(LockName, LockState)>, StoreError> {
+        self.ask(StoreError::Unavailable, |database| database.list()).await
+    }
+
+    fn now(&self) -> EpochMs {
+        wall_clock()
+    }
+
+    fn liveness(&self) -> Liveness {
+        Liveness::KernelLock
+    }
+
+    fn local_dir(&self) -> Option<&Path> {
+        Some(&self.place.folder)
+    }
+
+    fn request_deadline(&self) -> Duration {
+        DEADLINE
+    }
+
+    fn describe(&self) -> String {
+        self.path().display().to_string()
+    }
+}

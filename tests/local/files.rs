@@ -1,0 +1,326 @@
+//! What happens to a file that cannot be used: one clear error with its cause and the way out, and never
+//! another file instead.
+
+use std::{
+    fs::{self, File},
+    io::{Read, Seek, SeekFrom, Write},
+    os::unix::fs::{PermissionsExt, symlink},
+    path::{Path, PathBuf},
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use pipeline_lock::{
+    lock::{CodecError, EpochMs, LockState, Value},
+    store::{Consistency, Expected, LocalStore, Store, StoreError, Swap},
+};
+use rusqlite::Connection;
+use tempfile::{TempDir, tempdir};
+
+use crate::support::{
+    a_name, begin, block_on, child_with_own_mounts, count, name_of, open, raise, role, run,
+};
+
+/// A folder and the path of a database in it that is not there yet.
+fn place() -> (TempDir, PathBuf) {
+    let folder = tempdir().unwrap();
+    let path = folder.path().canonicalize().unwrap().join("locks.db");
+    (folder, path)
+}
+
+/// A database with one document in it, closed.
+fn made() -> (TempDir, PathBuf) {
+    let (folder, path) = place();
+    block_on(begin(&open(&path)));
+    (folder, path)
+}
+
+/// The message of a refusal, which names the file, the cause and a way out.
+fn refusal(path: &Path, cause: &str) -> String {
+    match LocalStore::open(path) {
+        Err(StoreError::Refused(message)) => {
+            assert!(message.contains("locks.db") && message.contains(cause), "{message}");
+            assert!(message.contains(": "), "no way out: {message}");
+            message
+        }
+        other => panic!("expected a refusal ({cause}), got {other:?}"),
+    }
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o7777
+}
+
+#[test]
+fn what_is_made_is_its_users_alone() {
+    let (_folder, path) = place();
+    let path = path.with_file_name("a/b/locks.db");
+    let store = open(&path);
+    block_on(begin(&store));
+    let parent = path.parent().unwrap();
+    assert_eq!([mode(parent), mode(parent.parent().unwrap()), mode(store.local_dir().unwrap())], [0o700; 3]);
+    let log = path.with_file_name("locks.db-wal");
+    assert_eq!([mode(&path), mode(&log), mode(&path.with_file_name("locks.db-shm"))], [0o600; 3]);
+}
+
+#[test]
+fn paths_of_one_file_are_one_store() {
+    let (folder, path) = made();
+    let link = folder.path().join("link");
+    symlink(folder.path(), &link).unwrap();
+    let store = open(&link.join("locks.db"));
+    assert_eq!(store.path(), path);
+    assert_eq!(store.describe(), path.display().to_string());
+    assert_eq!(store.local_dir(), Some(path.with_file_name("locks.db.d").as_path()));
+}
+
+#[test]
+fn a_directory_is_refused() {
+    let (_folder, path) = place();
+    fs::create_dir(&path).unwrap();
+    refusal(&path, "is a directory");
+}
+
+#[test]
+fn a_link_is_not_followed() {
+    let (folder, path) = made();
+    let link = folder.path().join("link.locks.db");
+    symlink(&path, &link).unwrap();
+    refusal(&link, "is a symbolic link");
+    let nowhere = folder.path().join("nowhere");
+    let dangling = folder.path().join("dangling.locks.db");
+    symlink(&nowhere, &dangling).unwrap();
+    refusal(&dangling, "is a symbolic link");
+    assert!(!nowhere.exists());
+}
+
+#[test]
+fn a_second_name_is_refused() {
+    let (folder, path) = made();
+    fs::hard_link(&path, folder.path().join("other.locks.db")).unwrap();
+    refusal(&path, "has 2 names");
+}
+
+#[test]
+fn a_socket_is_refused() {
+    let (_folder, path) = place();
+    let _socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    refusal(&path, "is no regular file");
+}
+
+#[test]
+fn a_folder_that_is_a_file_is_refused() {
+    let (folder, _) = place();
+    let file = folder.path().join("file");
+    fs::write(&file, "").unwrap();
+    refusal(&file.join("locks.db"), "has no folder, and none can be made");
+}
+
+#[test]
+fn a_file_in_the_place_of_the_local_folder_is_refused() {
+    let (_folder, path) = place();
+    fs::write(path.with_file_name("locks.db.d"), "").unwrap();
+    refusal(&path, "locks.db.d is no directory");
+}
+
+#[test]
+fn text_is_refused_and_left_alone() {
+    let (_folder, path) = place();
+    let text = "some notes of mine\n".repeat(500);
+    fs::write(&path, &text).unwrap();
+    refusal(&path, "is no SQLite database");
+    assert_eq!(fs::read_to_string(&path).unwrap(), text);
+}
+
+#[test]
+fn an_empty_file_is_refused() {
+    let (_folder, path) = place();
+    File::create(&path).unwrap();
+    refusal(&path, "is empty");
+}
+
+#[test]
+fn the_database_of_another_program_is_refused_and_left_alone() {
+    let (_folder, path) = place();
+    Connection::open(&path).unwrap().execute_batch("CREATE TABLE locks (id INTEGER)").unwrap();
+    let before = fs::read(&path).unwrap();
+    refusal(&path, "of another program");
+    assert_eq!(fs::read(&path).unwrap(), before);
+}
+
+#[test]
+fn a_newer_layout_is_refused() {
+    let (_folder, path) = made();
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 2).unwrap();
+    assert!(refusal(&path, "layout 2 of a newer pipeline-lock").contains("install the newer version"));
+}
+
+#[test]
+fn a_damaged_database_is_told() {
+    let (_folder, path) = made();
+    let database = Connection::open(&path).unwrap();
+    database.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+    drop(database);
+    let mut file = File::options().write(true).open(&path).unwrap();
+    let length = file.seek(SeekFrom::End(0)).unwrap();
+    file.seek(SeekFrom::Start(4096)).unwrap();
+    file.write_all(&vec![0xa5; usize::try_from(length - 4096).unwrap()]).unwrap();
+    drop(file);
+    let error = block_on(open(&path).read(&a_name(), Consistency::Strong)).unwrap_err();
+    assert!(
+        matches!(&error, StoreError::Refused(m) if m.contains("is damaged") && m.contains("move it away")),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_damaged_document_is_an_error_of_its_lock_alone() {
+    let (_folder, path) = made();
+    let store = open(&path);
+    let other = pipeline_lock::lock::LockName::new("other").unwrap();
+    let new = LockState::new(EpochMs(0));
+    block_on(store.swap(&other, Expected::Free { seed: EpochMs(1) }, &new)).unwrap();
+    for (document, foreign) in [("{\"Form", false), ("{}", true)] {
+        let database = Connection::open(&path).unwrap();
+        database.execute("UPDATE locks SET document = ?1 WHERE name <> 'other'", [document]).unwrap();
+        let error = block_on(store.read(&a_name(), Consistency::Strong)).unwrap_err();
+        let StoreError::Document { name, error } = error else { panic!("{error}") };
+        assert_eq!(name, a_name());
+        assert_eq!(matches!(error, CodecError::Foreign), foreign, "{error}");
+        let swap = block_on(store.swap(&a_name(), Expected::Free { seed: EpochMs(1) }, &new));
+        assert!(matches!(swap, Err(StoreError::Document { .. })), "it was written over: {swap:?}");
+        assert!(block_on(store.read(&other, Consistency::Strong)).unwrap().is_some());
+    }
+}
+
+/// Root may read and write everything; without that right the mode counts for root, too.
+#[test]
+fn a_file_without_permission_is_refused() {
+    let (_folder, path) = made();
+    for (file, mode) in [("locks.db", 0o400), ("locks.db-wal", 0o400), ("locks.db-shm", 0o400)] {
+        let file = path.with_file_name(file);
+        let before = fs::metadata(&file).unwrap().permissions();
+        fs::set_permissions(&file, PermissionsExt::from_mode(mode)).unwrap();
+        let refused = thread::scope(|scope| {
+            let powerless = scope.spawn(|| {
+                drop_capabilities();
+                LocalStore::open(&path).and_then(|store| block_on(raise(&store)))
+            });
+            powerless.join().unwrap()
+        });
+        let Err(StoreError::Refused(message)) = refused else { panic!("{}: {refused:?}", file.display()) };
+        assert!(message.contains("may not write"), "{message}");
+        assert!(message.contains(&format!("with mode {mode:o}")), "{message}");
+        fs::set_permissions(&file, before).unwrap();
+    }
+    open(&path);
+}
+
+#[test]
+fn a_folder_without_permission_is_refused() {
+    let (folder, path) = place();
+    fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o500)).unwrap();
+    thread::scope(|scope| {
+        let powerless = scope.spawn(|| {
+            drop_capabilities();
+            refusal(&path, "cannot be made (Permission denied");
+            refusal(&path.with_file_name("below/locks.db"), "has no folder, and none can be made");
+        });
+        powerless.join().unwrap();
+    });
+}
+
+/// Takes this thread's power to read and write everything.
+fn drop_capabilities() {
+    use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
+    let none = CapabilitySet::empty();
+    set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none }).unwrap();
+}
+
+#[test]
+fn a_read_only_filesystem_is_refused() {
+    let Some(path) = role() else {
+        let (_folder, path) = made();
+        return run(&mut child_with_own_mounts(name_of(a_read_only_filesystem_is_refused), &path));
+    };
+    let folder = path.parent().unwrap();
+    let store = open(&path);
+    run(Command::new("mount").arg("--bind").args([folder, folder]));
+    run(Command::new("mount").args(["-o", "remount,bind,ro"]).arg(folder));
+    refusal(&path, "is on a read-only filesystem");
+    refusal(&path.with_file_name("new.locks.db"), "Read-only file system");
+    drop(store);
+}
+
+/// The swap fails with its cause, changes nothing, and works again once there is room.
+#[test]
+fn a_full_disk_is_told_and_passes() {
+    let Some(path) = role() else {
+        let (_folder, path) = place();
+        return run(&mut child_with_own_mounts(name_of(a_full_disk_is_told_and_passes), &path));
+    };
+    let folder = path.parent().unwrap();
+    run(Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(folder));
+    let store = open(&path);
+    let before = block_on(begin(&store));
+    let filler = folder.join("filler");
+    let mut file = File::create(&filler).unwrap();
+    while file.write_all(&[0; 4096]).is_ok() {}
+
+    let mut large = before.clone();
+    large.extra.insert("Padding".into(), Value::S("x".repeat(50_000)));
+    large.seal(store.now());
+    let is_full = |error: &StoreError| matches!(error, StoreError::Unavailable(m) if m.contains("disk or quota is full") && m.contains("free some space"));
+    let error = block_on(store.swap(&a_name(), Expected::This(&before), &large)).unwrap_err();
+    assert!(is_full(&error), "{error:?}");
+    let error = LocalStore::open(&folder.join("another.locks.db")).unwrap_err();
+    assert!(is_full(&error), "{error:?}");
+    assert_eq!(block_on(store.read(&a_name(), Consistency::Strong)).unwrap(), Some(before.clone()));
+
+    fs::remove_file(&filler).unwrap();
+    drop(file);
+    let swap = block_on(store.swap(&a_name(), Expected::This(&before), &large)).unwrap();
+    assert_eq!(swap, Swap::Swapped(large));
+}
+
+#[test]
+fn a_database_that_is_kept_busy_is_unavailable_after_five_seconds() {
+    let (_folder, path) = made();
+    let store = open(&path);
+    let other = Connection::open(&path).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let begun = Instant::now();
+    let error = block_on(raise(&store)).unwrap_err();
+    let waited = begun.elapsed();
+    assert!(
+        matches!(&error, StoreError::Unavailable(m) if m.contains("in use by another process")),
+        "{error}"
+    );
+    assert!(waited > Duration::from_secs(4) && waited < store.request_deadline(), "{waited:?}");
+    other.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(count(&block_on(raise(&store)).unwrap()), 1);
+}
+
+#[test]
+fn a_file_that_is_removed_or_replaced_while_in_use_is_refused() {
+    let (folder, path) = made();
+    let store = open(&path);
+    let gone = |store: &LocalStore| {
+        let error = block_on(raise(store)).unwrap_err();
+        assert!(matches!(&error, StoreError::Refused(m) if m.contains("was removed or replaced")), "{error}");
+    };
+    fs::rename(&path, folder.path().join("away")).unwrap();
+    gone(&store);
+    assert!(!path.exists(), "a request made a new file");
+    fs::copy(folder.path().join("away"), &path).unwrap();
+    gone(&store);
+}
+
+#[test]
+fn the_file_is_marked() {
+    let (_folder, path) = made();
+    let mut header = [0; 72];
+    File::open(&path).unwrap().read_exact(&mut header).unwrap();
+    assert_eq!(&header[68..], b"plok");
+}
