@@ -1,0 +1,114 @@
+//! The CI job that a command is called from, as its own environment tells it. That is the caller's word about
+//! itself: it names locks on the command line, and decides nothing that others rely on.
+
+use std::env;
+
+use anyhow::Context;
+
+use crate::{
+    client::MARKER,
+    config::{Config, JobFacts, JobVariables, decide},
+    host::clock::hostname,
+    lock::{LockName, Owner, Token, Who},
+};
+
+/// The job around this process.
+#[derive(Clone, Debug)]
+pub struct HereJob {
+    facts: JobFacts,
+    variables: JobVariables,
+}
+
+impl HereJob {
+    /// The job, if this is one.
+    pub fn find() -> Option<Self> {
+        let var = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
+        let job_id = var("CI_JOB_ID")?.parse().ok()?;
+        let host = var("CI_SERVER_HOST").map(|host| match var("CI_SERVER_PORT").as_deref() {
+            None | Some("443" | "80") => host,
+            Some(port) => format!("{host}:{port}"),
+        });
+        let facts = JobFacts {
+            job_id,
+            host,
+            project_path: var("CI_PROJECT_PATH"),
+            project_full_path: var("CI_PROJECT_PATH"),
+            project_id: var("CI_PROJECT_ID").and_then(|v| v.parse().ok()),
+            job_name: var("CI_JOB_NAME"),
+            stage: var("CI_JOB_STAGE"),
+            pipeline_id: var("CI_PIPELINE_ID").and_then(|v| v.parse().ok()),
+            git_ref: var("CI_COMMIT_REF_NAME"),
+            is_tag: var("CI_COMMIT_TAG").is_some(),
+            sha: var("CI_COMMIT_SHA"),
+            protected: var("CI_COMMIT_REF_PROTECTED").map(|v| v == "true"),
+            user_id: var("GITLAB_USER_ID").and_then(|v| v.parse().ok()),
+            user: var("GITLAB_USER_LOGIN"),
+            job_url: var("CI_JOB_URL"),
+            timeout: None,
+        };
+        let variables = env::vars().collect();
+        Some(Self { facts, variables })
+    }
+
+    /// The lock that the file's rules give this job.
+    fn locks(&self, config: &Config) -> anyhow::Result<Vec<LockName>> {
+        Ok(decide(config, &self.facts, &self.variables)?.locks.into_iter().map(|lock| lock.name).collect())
+    }
+
+    /// The pipeline, as an owner.
+    pub fn pipeline(&self) -> Option<Owner> {
+        Some(Owner::pipeline(self.facts.host.as_deref()?, self.facts.pipeline_id?))
+    }
+
+    /// The job, as an owner.
+    pub fn owner(&self) -> Owner {
+        Owner::job(self.facts.host.as_deref().unwrap_or_default(), self.facts.job_id)
+    }
+
+    /// The job's id.
+    pub const fn id(&self) -> u64 {
+        self.facts.job_id
+    }
+
+    /// Who this is, for people.
+    pub fn who(&self) -> Who {
+        Who {
+            project: self.facts.project_path.clone().unwrap_or_default(),
+            job: self.facts.job_name.clone().unwrap_or_default(),
+            job_id: self.facts.job_id,
+            pipeline: self.facts.pipeline_id.unwrap_or(0),
+            user: self.facts.user.clone().unwrap_or_default(),
+            url: self.facts.job_url.clone().unwrap_or_default(),
+            host: hostname(),
+        }
+    }
+}
+
+/// Who calls, when it is no job.
+pub fn who_outside(command: &str) -> Who {
+    Who {
+        job: command.to_owned(),
+        user: env::var("USER").unwrap_or_default(),
+        host: hostname(),
+        ..Who::default()
+    }
+}
+
+/// The lock that a command is about: the one that was named, else the one that the file's rules give this job.
+pub fn lock_name(named: Option<&str>, job: Option<&HereJob>, config: &Config) -> anyhow::Result<LockName> {
+    if let Some(name) = named {
+        return Ok(LockName::new(name)?);
+    }
+    let job = job.context("which lock? Give --name NAME (outside of a CI job no rule names one)")?;
+    let mut locks = job.locks(config)?;
+    match locks.len() {
+        0 => anyhow::bail!("the file's rules give this job no lock; name one with --name"),
+        1 => Ok(locks.remove(0)),
+        _ => anyhow::bail!("the file's rules give this job several locks; name one with --name"),
+    }
+}
+
+/// The token of the executor's job around this process, if there is one.
+pub fn executor_token() -> Option<Token> {
+    env::var(MARKER).ok()?.parse().ok()
+}

@@ -1,0 +1,51 @@
+//! From the command line to the exit code.
+
+use std::{path::Path, process::ExitCode};
+
+use clap::Parser;
+
+use super::{
+    Cli, Command, Exit, acquire, args::TableCommand, exec, executor, keeper, logging, release, status, table,
+    try_job,
+};
+use crate::config::{self, Config};
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    logging::start(matches!(cli.command, Command::Keeper { .. }));
+    match cli.command {
+        Command::Executor(stage) => executor::run(&stage, cli.config.as_deref()),
+        Command::Keeper { .. } => keeper::run(),
+        command => match run(command, cli.config.as_deref()) {
+            Ok(exit) => exit.into(),
+            Err(error) => {
+                eprintln!("pipeline-lock: {error:#}");
+                Exit::Unusable.into()
+            }
+        },
+    }
+}
+
+fn run(command: Command, file: Option<&Path>) -> anyhow::Result<Exit> {
+    let config = load(file)?;
+    match command {
+        Command::Acquire(args) => acquire::run(&args, &config),
+        Command::Release(args) => release::run(&args, &config),
+        Command::Exec(args) => exec::run(args, &config),
+        Command::Status(args) => status::run(&args, &config),
+        Command::Table(TableCommand::Create { store }) => table::create(&store, &config),
+        Command::Try(args) => try_job::run(&args, file),
+        Command::Executor(_) | Command::Keeper { .. } => unreachable!("these are run before"),
+    }
+}
+
+/// Reads the configuration.
+pub(super) fn load(file: Option<&Path>) -> anyhow::Result<Config> {
+    Ok(config::load(file)?)
+}
+
+/// A runtime for commands that talk to the store themselves.
+pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
+}
