@@ -1,16 +1,7 @@
 //! What may happen to a lock. Each function takes the document from one state to the next and says what
 //! came of it; nothing here knows a store or a clock.
 
-use super::{
-    Beat, EpochMs, Fence, Holder, Limit, LockState, Mode, Outcome, Owner, Request, Standing, Term, Ticket,
-    Token, Waiter, Who, codec,
-};
-
-/// How large the queue may grow, in the bytes that DynamoDB counts: an item has room for 400 KB.
-pub const MAX_QUEUE_BYTES: usize = 300 * 1024;
-
-/// How often a waiter that does not claim is passed over before it is out.
-const MISSES_ALLOWED: u32 = 2;
+use super::{Beat, EpochMs, Fence, Holder, LockState, Outcome, Owner, Request, Standing, Term, Token};
 
 /// How long an item that nobody holds or awaits is kept (30 days): its fencing number goes on from there.
 const KEEP_FREE_SECONDS: u64 = 30 * 24 * 3600;
@@ -90,20 +81,6 @@ impl LockState {
         expired
     }
 
-    /// Passes over all who are ahead of `request` in the queue and did not claim; who was passed over twice
-    /// is out. The caller then requests.
-    pub fn pass_over(&mut self, request: &Request) {
-        let Some(place) = self.place(request.token) else { return };
-        let ahead: Vec<Token> = self.in_order()[..place - 1].iter().map(|w| w.token).collect();
-        for waiter in self.queue.iter_mut().filter(|w| ahead.contains(&w.token)) {
-            waiter.missed += 1;
-        }
-        self.queue.retain(|w| w.missed < MISSES_ALLOWED);
-        if self.holder(request.token).is_none() && self.admits(request) {
-            self.grant(request);
-        }
-    }
-
     /// How `token` of `owner` stands.
     pub fn standing(&self, token: Token, owner: &Owner) -> Standing {
         match self.holder(token) {
@@ -139,39 +116,6 @@ impl LockState {
         self
     }
 
-    /// Whether the holders leave room for `request`.
-    pub fn admits(&self, request: &Request) -> bool {
-        self.leaves_room(&request.owner, request.token, request.mode, request.limit)
-    }
-
-    /// Whether the head of the queue could be granted the lock as it is.
-    pub fn head_is_ready(&self) -> bool {
-        self.in_order().first().is_some_and(|w| self.leaves_room(&w.owner, w.token, w.mode, w.limit))
-    }
-
-    fn leaves_room(&self, owner: &Owner, token: Token, mode: Mode, limit: Limit) -> bool {
-        let mut others: Vec<&Holder> = Vec::new();
-        for holder in &self.holders {
-            let own = holder.token == token || (owner.has_members() && holder.owner == *owner);
-            let counted = holder.owner.has_members() && others.iter().any(|o| o.owner == holder.owner);
-            if !own && !counted {
-                others.push(holder);
-            }
-        }
-        let smallest = others.iter().map(|h| h.limit).fold(limit, Limit::min);
-        let room = u32::try_from(others.len()).is_ok_and(|n| n < smallest.0);
-        room && others.iter().all(|h| h.mode == mode)
-    }
-
-    /// Whether the request's pipeline holds the lock already: a new member goes past the queue.
-    fn joins(&self, request: &Request) -> bool {
-        request.owner.has_members() && self.holders.iter().any(|h| h.owner == request.owner)
-    }
-
-    fn someone_ahead_of(&self, request: &Request) -> bool {
-        self.place(request.token).map_or(!self.queue.is_empty(), |place| place > 1)
-    }
-
     fn take_over_hold(&mut self, request: &Request) -> bool {
         let old = |h: &Holder| Some(h.token) == request.replaces && h.owner == request.owner;
         let Some(revoked) = self.holders.iter().find(|h| old(h)).map(|h| h.revoked.clone()) else {
@@ -186,45 +130,12 @@ impl LockState {
         true
     }
 
-    /// A job is queued once: its new try takes the place of the old one. (A hold is taken over only with
-    /// proof that the old try's processes are dead; a place has no processes.)
-    fn take_over_place(&mut self, request: &Request) {
-        let is_own = |w: &&mut Waiter| w.owner == request.owner && !request.owner.has_members();
-        if let Some(waiter) = self.queue.iter_mut().find(is_own)
-            && waiter.token != request.token
-        {
-            waiter.token = request.token;
-            waiter.missed = 0;
-        }
-    }
-
-    fn grant(&mut self, request: &Request) {
+    pub(super) fn grant(&mut self, request: &Request) {
         self.keep_fences();
         self.queue.retain(|w| w.token != request.token);
         self.fence = self.fence.next();
         self.holders.push(Holder::granted(request, Some(self.fence)));
         self.expires_at = None;
-    }
-
-    fn enqueue(&mut self, request: &Request) -> Outcome {
-        let ticket = self.queue.iter().map(|w| w.ticket.next()).max().unwrap_or(Ticket(0));
-        let waiter = Waiter {
-            owner: request.owner.clone(),
-            token: request.token,
-            ticket: ticket.max(Ticket(self.rev.0)),
-            mode: request.mode,
-            limit: request.limit,
-            priority: request.priority,
-            since: request.since,
-            missed: 0,
-            who: request.who.shortened(),
-            extra: super::Map::new(),
-        };
-        if codec::queue_size(&self.queue) + codec::waiter_size(&waiter) > MAX_QUEUE_BYTES {
-            return Outcome::QueueFull;
-        }
-        self.queue.push(waiter);
-        Outcome::Queued
     }
 
     /// A holder of a first write has the document's fencing number: it gets it in writing before that moves.
@@ -249,26 +160,6 @@ impl Holder {
             who: request.who.clone(),
             revoked: None,
             extra: super::Map::new(),
-        }
-    }
-}
-
-impl Who {
-    /// What of it a queue's entry keeps, so that a long queue fits into an item (about 150 bytes).
-    #[must_use]
-    pub fn shortened(&self) -> Self {
-        let cut = |text: &str, most: usize| -> String {
-            let end =
-                text.char_indices().map(|(i, c)| i + c.len_utf8()).take_while(|end| *end <= most).last();
-            text[..end.unwrap_or(0)].to_owned()
-        };
-        Self {
-            project: cut(&self.project, 56),
-            job: cut(&self.job, 32),
-            job_id: self.job_id,
-            pipeline: self.pipeline,
-            host: cut(&self.host, 24),
-            ..Self::default()
         }
     }
 }
