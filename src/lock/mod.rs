@@ -14,6 +14,7 @@ mod transition;
 mod value;
 mod who;
 
+pub use admission::MAX_HOLDERS;
 pub use codec::CodecError;
 pub use ids::{Beat, EpochMs, Fence, Moment, Owner, Rev, Ticket, Token};
 pub use liveness::{CLAIM_WINDOW, Watch};
