@@ -2,37 +2,57 @@
 
 use super::{LockState, Outcome, Request, Ticket, Token, Waiter, codec};
 
-/// How large the queue may grow, in the bytes that DynamoDB counts: an item has room for 400 KB.
-pub const MAX_QUEUE_BYTES: usize = 300 * 1024;
+/// How large the queue may grow, in the bytes that DynamoDB counts: an item has room for 400 KB, of which the
+/// holders need up to 130.
+pub const MAX_QUEUE_BYTES: usize = 256 * 1024;
 
 /// How often a waiter that does not claim is passed over before it is out.
 const MISSES_ALLOWED: u32 = 2;
 
 impl LockState {
-    /// Passes over all who are ahead of `request` in the queue and did not claim; who was passed over twice
-    /// is out. The caller then requests.
-    pub fn pass_over(&mut self, request: &Request) {
-        let Some(place) = self.place(request.token) else { return };
-        let ahead: Vec<Token> = self.in_order()[..place - 1].iter().map(|w| w.token).collect();
-        for waiter in self.queue.iter_mut().filter(|w| ahead.contains(&w.token)) {
-            waiter.missed += 1;
+    /// Grants the lock to `request` over the heads of all who are ahead of it in the queue and did not
+    /// claim; who is passed over twice is out. False, and nothing changes, if it is not in the queue, or if it
+    /// or somebody ahead of it could not be granted the lock: who can't claim has missed nothing.
+    pub fn pass_over(&mut self, request: &Request) -> bool {
+        let ready: Vec<Token> = self.ready().iter().map(|w| w.token).collect();
+        let Some(place) = ready.iter().position(|token| *token == request.token) else { return false };
+        if !self.admits(request) {
+            return false;
+        }
+        for waiter in self.queue.iter_mut().filter(|w| ready[..place].contains(&w.token)) {
+            waiter.missed = waiter.missed.saturating_add(1);
         }
         self.queue.retain(|w| w.missed < MISSES_ALLOWED);
-        if self.holder(request.token).is_none() && self.admits(request) {
-            self.grant(request);
+        self.grant(request);
+        true
+    }
+
+    /// A waiter that looks is alive: what it missed (a late look, a slow store) counts no more. So only who
+    /// stays away is put out.
+    pub fn answer(&mut self, token: Token) {
+        if let Some(waiter) = self.queue.iter_mut().find(|w| w.token == token) {
+            waiter.missed = 0;
         }
     }
 
-    /// A job is queued once: its new try takes the place of the old one. (A hold is taken over only with
-    /// proof that the old try's processes are dead; a place has no processes.)
+    /// A job is queued once: its new try takes the place of the old one, and the place says what the new one
+    /// asks for. A pipeline has one place for each member: there only the named one is taken over. (A hold
+    /// is taken over only with proof that the old try's processes are dead; a place has no processes.)
     pub(super) fn take_over_place(&mut self, request: &Request) {
-        let is_own = |w: &&mut Waiter| w.owner == request.owner && !request.owner.has_members();
-        if let Some(waiter) = self.queue.iter_mut().find(is_own)
-            && waiter.token != request.token
-        {
+        let is_old = |w: &Waiter| {
+            w.owner == request.owner && (!w.owner.has_members() || Some(w.token) == request.replaces)
+        };
+        let own = self.queue.iter().position(|w| w.token == request.token);
+        let Some(waiter) = own.or_else(|| self.queue.iter().position(is_old)).map(|i| &mut self.queue[i])
+        else {
+            return;
+        };
+        if waiter.token != request.token {
             waiter.token = request.token;
+            waiter.who = request.who.shortened();
             waiter.missed = 0;
         }
+        (waiter.mode, waiter.limit, waiter.priority) = (request.mode, request.limit, request.priority);
     }
 
     pub(super) fn enqueue(&mut self, request: &Request) -> Outcome {

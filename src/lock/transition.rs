@@ -10,13 +10,9 @@ impl LockState {
     /// Asks for the lock, or claims it for somebody who waits already. Idempotent: a holder stays one, a
     /// waiter keeps its place.
     pub fn request(&mut self, request: &Request, may_queue: bool) -> Outcome {
-        if self.holder(request.token).is_some() {
+        if self.take_over(request) {
             return Outcome::Granted;
         }
-        if self.take_over_hold(request) {
-            return Outcome::Granted;
-        }
-        self.take_over_place(request);
         if self.admits(request) && (self.joins(request) || !self.someone_ahead_of(request)) {
             self.grant(request);
             return Outcome::Granted;
@@ -39,8 +35,12 @@ impl LockState {
         self.holders.len() + self.queue.len() != before
     }
 
-    /// Asks the holder to end its work and to release; false if it holds nothing or was asked already.
+    /// Asks the holder to end its work and to release; false if it holds nothing, was asked already, or if a
+    /// newer program wrote the document.
     pub fn revoke(&mut self, token: Token, by: &str) -> bool {
+        if self.is_newer() {
+            return false;
+        }
         match self.holders.iter_mut().find(|h| h.token == token) {
             Some(holder) if holder.revoked.is_none() => {
                 holder.revoked = Some(by.to_owned());
@@ -106,26 +106,39 @@ impl LockState {
     }
 
     /// What a first write makes of a lock that is absent (`None`) or free: this state, going on from the
-    /// numbers and the unknown attributes that are there.
+    /// numbers and the unknown attributes that are there. Its holder has the document's fencing number.
     #[must_use]
     pub fn over_free(mut self, existing: Option<&Self>, seed: EpochMs) -> Self {
         let base = existing.cloned().unwrap_or_else(|| Self::new(seed));
         self.rev = base.rev.next();
         self.fence = base.fence.next();
         self.extra = base.extra;
+        for holder in &mut self.holders {
+            holder.fence = None;
+        }
         self
     }
 
+    /// Gives the hold or the place of an older try to `request`; true if it holds the lock (also by itself).
+    pub(super) fn take_over(&mut self, request: &Request) -> bool {
+        if self.holder(request.token).is_some() || self.take_over_hold(request) {
+            return true;
+        }
+        self.take_over_place(request);
+        false
+    }
+
+    /// The old try's hold ends. If the new one asks for more than there is room for, it gets none of it.
     fn take_over_hold(&mut self, request: &Request) -> bool {
-        let old = |h: &Holder| Some(h.token) == request.replaces && h.owner == request.owner;
-        let Some(revoked) = self.holders.iter().find(|h| old(h)).map(|h| h.revoked.clone()) else {
+        let old = request.replaces.and_then(|token| self.holder(token));
+        let Some(old) = old.filter(|h| h.owner == request.owner).cloned() else { return false };
+        self.release(old.token);
+        if !self.admits(request) {
             return false;
-        };
-        self.keep_fences();
-        self.holders.retain(|h| !old(h));
+        }
         self.grant(request);
         if let Some(holder) = self.holders.last_mut() {
-            holder.revoked = revoked;
+            holder.revoked = old.revoked;
         }
         true
     }
@@ -157,7 +170,7 @@ impl Holder {
             limit: request.limit,
             term: request.term,
             since: request.since,
-            who: request.who.clone(),
+            who: request.who.bounded(),
             revoked: None,
             extra: super::Map::new(),
         }

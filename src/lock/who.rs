@@ -34,22 +34,37 @@ fn is_zero(n: &u64) -> bool {
     *n == 0
 }
 
+/// The longest address that is kept: one that is cut off leads nowhere, so a longer one is left out.
+const MAX_URL_BYTES: usize = 512;
+
 impl Who {
-    /// What of it a queue's entry keeps, so that a long queue fits into an item (about 150 bytes).
+    /// What of it a holder's entry keeps: all, unless a name is absurdly long (about 900 bytes at most).
+    #[must_use]
+    pub fn bounded(&self) -> Self {
+        Self {
+            project: cut(&self.project, 128),
+            job: cut(&self.job, 128),
+            user: cut(&self.user, 64),
+            host: cut(&self.host, 64),
+            url: if self.url.len() <= MAX_URL_BYTES { self.url.clone() } else { String::new() },
+            ..self.clone()
+        }
+    }
+
+    /// What of it a queue's entry keeps, so that a long queue fits into an item (about 120 bytes at most).
     #[must_use]
     pub fn shortened(&self) -> Self {
-        let cut = |text: &str, most: usize| -> String {
-            let end =
-                text.char_indices().map(|(i, c)| i + c.len_utf8()).take_while(|end| *end <= most).last();
-            text[..end.unwrap_or(0)].to_owned()
-        };
         Self {
-            project: cut(&self.project, 56),
-            job: cut(&self.job, 32),
+            project: cut(&self.project, 48),
+            job: cut(&self.job, 24),
             job_id: self.job_id,
-            pipeline: self.pipeline,
-            host: cut(&self.host, 24),
+            host: cut(&self.host, 20),
             ..Self::default()
         }
     }
+}
+
+/// The beginning of `text`, in at most `most` bytes and whole characters.
+fn cut(text: &str, most: usize) -> String {
+    text[..text.floor_char_boundary(most)].to_owned()
 }
