@@ -124,12 +124,17 @@ async fn settle(
     client
         .change(name, Some(hold.known()), |state| {
             let holder = state.holders.iter_mut().find(|h| h.token == hold.token());
-            let Some(Term::Static { until: Some(written) }) = holder.map(|h| &mut h.term) else { return false };
+            let Some(Term::Static { until: Some(written) }) = holder.map(|h| &mut h.term) else {
+                return false;
+            };
             if right.since(*written).max(written.since(right)) <= SKEW {
                 until = *written;
                 return false;
             }
-            tracing::info!(skew = humane(right.since(*written).max(written.since(right))), "the clocks differ");
+            tracing::info!(
+                skew = humane(right.since(*written).max(written.since(right))),
+                "the clocks differ"
+            );
             *written = right;
             true
         })
@@ -139,7 +144,8 @@ async fn settle(
 
 /// The number of the signal that asks this process to end.
 pub(super) async fn end_signal() -> u8 {
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
         return std::future::pending().await;
     };
     tokio::select! {

@@ -25,7 +25,9 @@ pub fn run(args: &ReleaseArgs, config: &Config) -> anyhow::Result<Exit> {
         None => static_note::read(&config.state, &name),
     };
     let Some(owner) = owner else {
-        eprintln!("pipeline-lock: nothing to release: no `acquire` of this user took lock {name} on this host");
+        eprintln!(
+            "pipeline-lock: nothing to release: no `acquire` of this user took lock {name} on this host"
+        );
         return Ok(Exit::Done);
     };
     let removed = runtime()?.block_on(async {
@@ -47,8 +49,10 @@ async fn release(client: &Client, name: &LockName, owner: &Owner, job: Option<u6
     let state = client.look(name).await?;
     let is_static = |h: &Holder| matches!(h.term, Term::Static { .. });
     let own = |h: &Holder| job.is_some_and(|id| h.who.job_id == id);
-    let has_own = state.is_some_and(|s| s.holders.iter().any(|h| h.owner == *owner && is_static(h) && own(h)));
+    let has_own =
+        state.is_some_and(|s| s.holders.iter().any(|h| h.owner == *owner && is_static(h) && own(h)));
     let holds = move |h: &Holder| is_static(h) && (own(h) || !has_own);
-    let removed = client.release_owned(name, owner, holds, |w| job.is_some_and(|id| w.who.job_id == id)).await?;
+    let removed =
+        client.release_owned(name, owner, holds, |w| job.is_some_and(|id| w.who.job_id == id)).await?;
     Ok(removed.len())
 }

@@ -96,7 +96,12 @@ fn show(lock: &LockStatus) -> String {
         ));
     }
     for waits in &lock.queue {
-        lines.push(format!("  waits {:>2} {}  since {}", waits.place, named(&waits.who), ago(waits.since, now)));
+        lines.push(format!(
+            "  waits {:>2} {}  since {}",
+            waits.place,
+            named(&waits.who),
+            ago(waits.since, now)
+        ));
     }
     lines.join("\n")
 }

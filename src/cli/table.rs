@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{Exit, main::runtime, store_args::StoreArgs};
 use crate::{
     config::{Config, StoreConfig},
+    keeper::table_settings,
     store::create_table,
 };
 
@@ -15,9 +16,11 @@ const PATIENCE: Duration = Duration::from_secs(300);
 pub fn create(store: &StoreArgs, config: &Config) -> anyhow::Result<Exit> {
     let settings = store.store(config)?;
     let StoreConfig::Dynamodb { table, .. } = &settings else {
-        anyhow::bail!("which table? Give --table NAME, or `store: {{ dynamodb: {{ table: NAME }} }}` in the file");
+        anyhow::bail!(
+            "which table? Give --table NAME, or `store: {{ dynamodb: {{ table: NAME }} }}` in the file"
+        );
     };
-    runtime()?.block_on(create_table(&(&settings).into(), PATIENCE))?;
+    runtime()?.block_on(create_table(&table_settings(&settings), PATIENCE))?;
     println!("table {table} is ready");
     Ok(Exit::Done)
 }

@@ -243,9 +243,8 @@ fn variables(args: &TryArgs, id: u64) -> anyhow::Result<BTreeMap<String, String>
     .map(|(key, value)| (key.to_owned(), value))
     .into();
     for pair in &args.variables {
-        let (key, value) = pair.split_once('=').with_context(|| {
-            format!("--variable {pair}: write it as NAME=VALUE")
-        })?;
+        let (key, value) =
+            pair.split_once('=').with_context(|| format!("--variable {pair}: write it as NAME=VALUE"))?;
         variables.insert(key.to_owned(), value.to_owned());
     }
     Ok(variables)

@@ -6,9 +6,7 @@ use std::time::Duration;
 use tracing::{debug, info};
 
 use super::{
-    AcquireError, Client, Held, Hold, Progress, Waiting,
-    error::unexpected,
-    here::Graves,
+    AcquireError, AcquireOptions, Client, Held, Hold, Progress, Waiting, error::unexpected, here::Graves,
     hold::Grant,
 };
 use crate::{
@@ -33,17 +31,17 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
 
 impl Client {
-    /// Asks for `name` and waits at most `limit` for it (zero: takes it or fails). `news` hears where the
-    /// request stands. Whoever drops this before it is done calls [`Client::withdraw`] afterwards.
+    /// Asks for `name`, waiting as `options` say. `news` hears where the request stands. Whoever drops this
+    /// before it is done, or gets an error of the store, calls [`Client::withdraw`] afterwards.
     pub async fn acquire(
         &self,
         name: &LockName,
         request: Request,
-        limit: Duration,
+        options: AcquireOptions,
         mut news: impl FnMut(Progress) + Send,
     ) -> Result<Hold, AcquireError> {
-        let grant = Acquire::new(self, name, request, limit, &mut news).run().await?;
-        Ok(Hold::begin(self.clone(), name.clone(), grant))
+        let grant = Acquire::new(self, name, request, options.wait, &mut news).run().await?;
+        Ok(Hold::begin(self.clone(), name.clone(), grant, options.heartbeat))
     }
 }
 
@@ -81,8 +79,15 @@ enum Step {
 }
 
 impl<'a, F: FnMut(Progress) + Send> Acquire<'a, F> {
-    fn new(client: &'a Client, name: &'a LockName, request: Request, limit: Duration, news: &'a mut F) -> Self {
-        let bell = client.here.as_ref().map(|here| here.listen(name));
+    fn new(
+        client: &'a Client,
+        name: &'a LockName,
+        request: Request,
+        limit: Duration,
+        news: &'a mut F,
+    ) -> Self {
+        let mut bell = client.here.as_ref().map(|here| here.listen(name));
+        let rings = bell.as_mut().map_or(0, BellWatch::count);
         Self {
             client,
             name,
@@ -92,8 +97,8 @@ impl<'a, F: FnMut(Progress) + Send> Acquire<'a, F> {
             news,
             watch: Watch::default(),
             graves: Graves::new(client.here.clone(), client.store.liveness()),
-            rings: bell.as_ref().map_or(0, BellWatch::count),
             bell,
+            rings,
             was_queued: false,
             said: None,
             trouble: None,
@@ -196,9 +201,7 @@ impl<'a, F: FnMut(Progress) + Send> Acquire<'a, F> {
                 let look = self.watch.next_look(place, self.client.clock.now());
                 Ok(Step::Wait(state, look))
             }
-            Outcome::Busy => {
-                Err(AcquireError::Busy { name: self.name.clone(), holders: Held::all(&state) })
-            }
+            Outcome::Busy => Err(AcquireError::Busy { name: self.name.clone(), holders: Held::all(&state) }),
             Outcome::QueueFull => Err(unexpected(self.name, outcome)),
         }
     }
@@ -261,9 +264,8 @@ impl<'a, F: FnMut(Progress) + Send> Acquire<'a, F> {
         if let Pause::Dead = rung {
             return Ok(Step::See(Some(state)));
         }
-        let consistency =
-            if let Pause::Rung = rung { Consistency::Strong } else { Consistency::Eventual };
-        self.rings = self.bell.as_ref().map_or(0, BellWatch::count);
+        let consistency = if let Pause::Rung = rung { Consistency::Strong } else { Consistency::Eventual };
+        self.rings = self.bell.as_mut().map_or(0, BellWatch::count);
         let read = self.client.store.read(self.name, consistency).await;
         Ok(Step::See(self.answered(read)?))
     }
@@ -277,7 +279,8 @@ impl<'a, F: FnMut(Progress) + Send> Acquire<'a, F> {
             .min(self.said.as_ref().map_or(now, |(_, at)| *at).plus(NEWS_EVERY))
             .min(self.started.plus(self.limit));
         loop {
-            if self.bell.as_ref().is_some_and(|bell| rung_for(bell.count(), self.rings, place)) {
+            let rings = self.bell.as_mut().map_or(0, BellWatch::count);
+            if rung_for(rings, self.rings, place) {
                 return Pause::Rung;
             }
             let now = clock.now();
@@ -300,9 +303,10 @@ impl<'a, F: FnMut(Progress) + Send> Acquire<'a, F> {
     fn say(&mut self, state: &LockState) {
         let now = self.client.clock.now();
         let waiting = Waiting::of(self.name, state, self.request.token, self.waited());
-        let is_new = self.said.as_ref().is_none_or(|(last, at)| {
-            waiting.differs_from(last) || now.since(*at) >= NEWS_EVERY
-        });
+        let is_new = self
+            .said
+            .as_ref()
+            .is_none_or(|(last, at)| waiting.differs_from(last) || now.since(*at) >= NEWS_EVERY);
         if is_new {
             self.said = Some((waiting.clone(), now));
             (self.news)(Progress::Waiting(waiting));

@@ -5,9 +5,9 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use uuid::Uuid;
 
-use super::{AcquireError, Client, Hold, HoldStatus, Loss, Progress, Record, ReleaseError};
+use super::{AcquireError, AcquireOptions, Client, Hold, HoldStatus, Loss, Progress, Record, ReleaseError};
 use crate::{
-    host::presence::Presence,
+    host::presence::{Presence, PresenceError},
     lock::{EpochMs, Fence, LockName, Mode, NameError, Owner, Request, Term, Token, Who},
     store::{Liveness, StoreError},
 };
@@ -88,9 +88,9 @@ impl Lock {
         news: impl FnMut(Progress) + Send,
     ) -> Result<Guard, AcquireError> {
         let token = Token::new(Uuid::new_v4());
-        let refused = |e: std::io::Error| AcquireError::Store {
+        let refused = |e: PresenceError| AcquireError::Store {
             name: self.name.clone(),
-            error: StoreError::Refused(format!("the state folder can't be used: {e}")),
+            error: StoreError::Refused(e.to_string()),
         };
         let here = client.here().map(|here| here.claim(token, &Record::of_this_process(None)));
         let presence = here.transpose().map_err(refused)?;
@@ -106,9 +106,12 @@ impl Lock {
             since: EpochMs(0),
             force_after: None,
         };
-        let pending = Pending { client: client.clone(), name: self.name.clone(), token, presence };
-        let hold = client.acquire(&self.name, request, self.wait, news).await?;
-        Ok(Guard { client: client.clone(), hold: Some(hold), presence: pending.settled() })
+        let mut pending =
+            Pending { client: client.clone(), name: self.name.clone(), token, presence, settled: false };
+        let options = AcquireOptions { wait: self.wait, heartbeat: None };
+        let hold = client.acquire(&self.name, request, options, news).await?;
+        pending.settled = true;
+        Ok(Guard { client: client.clone(), hold: Some(hold), presence: pending.presence.take() })
     }
 }
 
@@ -127,26 +130,29 @@ struct Pending {
     name: LockName,
     token: Token,
     presence: Option<Presence>,
-}
-
-impl Pending {
-    fn settled(mut self) -> Option<Presence> {
-        let presence = self.presence.take();
-        std::mem::forget(self);
-        presence
-    }
+    settled: bool,
 }
 
 impl Drop for Pending {
     fn drop(&mut self) {
         let Ok(runtime) = Handle::try_current() else { return };
+        if self.settled {
+            return;
+        }
         let (client, name, token) = (self.client.clone(), self.name.clone(), self.token);
         let presence = self.presence.take();
         runtime.spawn(async move {
             if client.withdraw(&name, token).await.is_ok() {
-                presence.map(Presence::remove);
+                remove(presence);
             }
         });
+    }
+}
+
+/// A file that can't be removed is taken for a dead holder's later, and goes then.
+fn remove(presence: Option<Presence>) {
+    if let Some(Err(error)) = presence.map(Presence::remove) {
+        tracing::debug!(%error, "the file of a released hold stays");
     }
 }
 
@@ -185,7 +191,7 @@ impl Guard {
         if let Some(hold) = hold {
             hold.release().await?;
         }
-        presence.map(Presence::remove);
+        remove(presence);
         Ok(())
     }
 }
@@ -200,7 +206,7 @@ impl Drop for Guard {
                 let (name, token) = (hold.name().clone(), hold.token());
                 drop(hold);
                 if client.withdraw(&name, token).await.is_ok() {
-                    presence.map(Presence::remove);
+                    remove(presence);
                 }
             });
         }

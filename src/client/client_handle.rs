@@ -1,11 +1,11 @@
 //! The client itself.
 
-use std::sync::Arc;
+use std::{fmt, path::Path, sync::Arc};
 
 use super::{Clock, Here, HostClock};
 use crate::{
     lock::{LockName, LockState},
-    store::{Consistency, Expected, Store, StoreError, Swap},
+    store::{Consistency, Expected, LocalStore, Store, StoreError, Swap},
 };
 
 /// A store, a clock and what this host knows: all that acquiring, holding and releasing needs. Cheap to clone.
@@ -43,6 +43,14 @@ impl Client {
         &*self.clock
     }
 
+    /// A client of the local store in `file`, which is made if it is missing.
+    pub async fn local(file: impl AsRef<Path>) -> Result<Self, StoreError> {
+        let store = LocalStore::open(file.as_ref())?;
+        let here = store.local_dir().map(Here::open).transpose();
+        let here = here.map_err(|error| StoreError::Refused(error.to_string()))?;
+        Ok(Self::new(Arc::new(store), here))
+    }
+
     pub(super) fn ring(&self, name: &LockName) {
         if let Some(here) = &self.here {
             here.ring(name);
@@ -76,5 +84,11 @@ impl Client {
                 Swap::Conflict(other) => current = other,
             }
         }
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("store", &self.store.describe()).finish_non_exhaustive()
     }
 }

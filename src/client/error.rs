@@ -46,7 +46,9 @@ pub enum AcquireError {
         name: LockName,
     },
     /// A newer version of this program has written the lock's document. Upgrade this host.
-    #[error("lock {name}: its document has format {format}, written by a newer pipeline-lock; upgrade this one")]
+    #[error(
+        "lock {name}: its document has format {format}, written by a newer pipeline-lock; upgrade this one"
+    )]
     Newer {
         /// The lock.
         name: LockName,

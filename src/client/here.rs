@@ -3,7 +3,6 @@
 
 use std::{
     collections::HashMap,
-    io,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -15,8 +14,10 @@ use crate::{
     host::{
         bell::{Bell, BellWatch},
         cgroup::Cgroup,
-        presence::{Presence, PresenceDir, Probe},
-        tree::JobTree,
+        clock::BootTime,
+        ending::Patience,
+        presence::{Presence, PresenceDir, PresenceError, Probe},
+        tree::{JobTree, Marker},
     },
     lock::{LockName, LockState, Moment, Term, Token},
     store::Liveness,
@@ -31,6 +32,9 @@ const MISSING_FOR: Duration = Duration::from_secs(60);
 
 /// How long the survivors of a dead holder are killed before their hold is left to the next try.
 const BURIAL: Duration = Duration::from_secs(10);
+
+/// How long a cgroup that has just lost its last process may take to be removable.
+const CGROUP_REMOVAL: Duration = Duration::from_millis(500);
 
 /// What a living holder writes into its presence file, for whoever has to bury it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,12 +65,12 @@ pub struct Here {
 
 impl Here {
     /// Opens (or makes) the folders `holds` and `bells` under `dir`.
-    pub fn open(dir: &Path) -> io::Result<Self> {
-        Ok(Self { presences: PresenceDir::open(&dir.join("holds"))?, bells: dir.join("bells") })
+    pub fn open(dir: &Path) -> Result<Self, PresenceError> {
+        Ok(Self { presences: PresenceDir::open(dir.join("holds"))?, bells: dir.join("bells") })
     }
 
     /// Makes `token` known as alive for as long as the result lives in this process.
-    pub fn claim(&self, token: Token, record: &Record) -> io::Result<Presence> {
+    pub fn claim(&self, token: Token, record: &Record) -> Result<Presence, PresenceError> {
         self.presences.claim(token.uuid(), record)
     }
 
@@ -80,31 +84,49 @@ impl Here {
         BellWatch::new(&self.bells, name.as_str())
     }
 
-    /// Takes hold of `token`'s presence if its process is dead, and ends what survives of it. `None` while it
-    /// lives, is not of this host, or while some of its processes can't be ended.
-    pub fn bury(&self, token: Token) -> Option<Presence> {
-        let Probe::Dead(presence, record) = self.presences.probe(token.uuid()) else { return None };
+    /// Looks whether `token`'s process lives; if it is dead, ends what survives of it.
+    pub fn bury(&self, token: Token) -> Found {
+        let (presence, record) = match self.presences.probe(token.uuid()) {
+            Ok(Probe::Dead { presence, record }) => (presence, record),
+            Ok(Probe::Missing) => return Found::Missing,
+            Ok(Probe::Alive) => return Found::Alive,
+            Err(error) => {
+                warn!(%token, %error, "a holder can't be looked at, and is taken for alive");
+                return Found::Alive;
+            }
+        };
         let record: Record = serde_json::from_slice(&record).unwrap_or_default();
         if record.pid_namespace != pid_namespace() {
             warn!(%token, "a dead holder lived in another pid namespace: its processes can't be seen from here");
-            return Some(presence);
+            return Found::Buried(presence);
         }
-        let tree = JobTree::of_the_dead(
-            record.cgroup.and_then(|path| Cgroup::open(&path)),
-            (MARKER.into(), token.to_string()),
-        );
-        let ended = tree.kill(BURIAL);
-        if ended.survivors > 0 {
-            warn!(%token, survivors = ended.survivors, "processes of a dead holder can't be ended yet");
-            return None;
+        let tree = JobTree {
+            cgroup: record.cgroup.and_then(|path| Cgroup::open(&path)),
+            marker: Some(Marker { name: MARKER.into(), value: token.to_string() }),
+            ..JobTree::default()
+        };
+        let ended = tree.end_blocking(Patience { term_grace: Duration::ZERO, kill_limit: BURIAL });
+        if !ended.left.is_empty() {
+            warn!(%token, left = ended.left.len(), "processes of a dead holder can't be ended yet");
+            return Found::Alive;
         }
-        info!(%token, ended = ended.ended, "a dead holder is buried");
-        Some(presence)
+        if let Some(cgroup) = &tree.cgroup {
+            let _ = cgroup.remove(BootTime::now() + CGROUP_REMOVAL);
+        }
+        info!(%token, ended = ended.count, "a dead holder is buried");
+        Found::Buried(presence)
     }
+}
 
-    fn is_missing(&self, token: Token) -> bool {
-        !self.presences.exists(token.uuid())
-    }
+/// What a look at a holder of this host found.
+#[derive(Debug)]
+pub enum Found {
+    /// It lives, or processes of it do.
+    Alive,
+    /// This host knows nothing of it.
+    Missing,
+    /// It is dead and nothing of it survives: its hold may be ended by whoever has this.
+    Buried(Presence),
 }
 
 /// Those whom one waiter found dead on this host, and whose holds it may therefore end.
@@ -133,14 +155,22 @@ impl Graves {
         for token in tokens {
             if self.buried.contains_key(&token) {
                 gone.push(token);
-            } else if here.is_missing(token) {
-                let since = *self.missing.entry(token).or_insert(now);
-                if self.liveness == Liveness::KernelLock && now.since(since) >= MISSING_FOR {
+                continue;
+            }
+            match bury_aside(here.clone(), token).await {
+                Found::Alive => {
+                    self.missing.remove(&token);
+                }
+                Found::Missing => {
+                    let since = *self.missing.entry(token).or_insert(now);
+                    if self.liveness == Liveness::KernelLock && now.since(since) >= MISSING_FOR {
+                        gone.push(token);
+                    }
+                }
+                Found::Buried(presence) => {
+                    self.buried.insert(token, presence);
                     gone.push(token);
                 }
-            } else if let Some(presence) = bury_aside(here.clone(), token).await {
-                self.buried.insert(token, presence);
-                gone.push(token);
             }
         }
         gone
@@ -151,14 +181,16 @@ impl Graves {
         let over = |token: &Token| state.holder(*token).is_none() && state.waiter(*token).is_none();
         let tokens: Vec<Token> = self.buried.keys().copied().filter(over).collect();
         for token in tokens {
-            if let Some(presence) = self.buried.remove(&token) {
-                presence.remove();
+            if let Some(presence) = self.buried.remove(&token)
+                && let Err(error) = presence.remove()
+            {
+                warn!(%token, %error, "the file of a buried holder stays");
             }
         }
     }
 }
 
 /// Burying can take seconds: it must not hold up this process's renewals.
-async fn bury_aside(here: Here, token: Token) -> Option<Presence> {
-    tokio::task::spawn_blocking(move || here.bury(token)).await.ok().flatten()
+async fn bury_aside(here: Here, token: Token) -> Found {
+    tokio::task::spawn_blocking(move || here.bury(token)).await.unwrap_or(Found::Alive)
 }

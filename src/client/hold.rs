@@ -106,7 +106,7 @@ impl std::fmt::Debug for Keeper {
 }
 
 impl Hold {
-    pub(super) fn begin(client: Client, name: LockName, grant: Grant) -> Self {
+    pub(super) fn begin(client: Client, name: LockName, grant: Grant, heartbeat: Option<Duration>) -> Self {
         let Grant { state, request, sent, waited } = grant;
         let (fence, term) = match state.holder(request.token) {
             Some(holder) => (state.fence_of(holder), holder.term),
@@ -127,7 +127,8 @@ impl Hold {
         };
         let renewing = match term {
             Term::Live { beat, lease } => {
-                Some(tokio::spawn(keeper.clone().renew_for_ever(sender, beat, lease, sent)))
+                let every = heartbeat.or_else(|| Some(lease? / BEATS_PER_LEASE)).unwrap_or(LOOK_AFTER);
+                Some(tokio::spawn(keeper.clone().renew_for_ever(sender, beat, lease, every, sent)))
             }
             Term::Static { .. } => None,
         };
@@ -153,6 +154,11 @@ impl Hold {
     /// How long it was waited for.
     pub const fn waited(&self) -> Duration {
         self.waited
+    }
+
+    /// The document as it was last seen.
+    pub fn known(&self) -> LockState {
+        self.keeper.known()
     }
 
     /// How it stands now, without asking the store and without waiting for anything.
@@ -197,7 +203,6 @@ impl Hold {
         let deadline = self.deadline();
         self.keeper.client.give_back(&self.keeper.name, self.keeper.token, Some(known), deadline).await
     }
-
 }
 
 /// Watches a hold, apart from whoever owns it.
@@ -267,9 +272,9 @@ impl Keeper {
         status: watch::Sender<HoldStatus>,
         mut beat: Beat,
         lease: Option<Duration>,
+        every: Duration,
         mut sent: Moment,
     ) {
-        let every = lease.map_or(LOOK_AFTER, |lease| lease / BEATS_PER_LEASE);
         let mut bell = self.own_bell();
         let mut next = sent.plus(every);
         loop {

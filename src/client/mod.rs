@@ -7,6 +7,7 @@ mod clock;
 mod error;
 mod here;
 mod hold;
+mod options;
 mod progress;
 mod release;
 
@@ -15,6 +16,7 @@ pub use builder::{DEFAULT_LEASE, DEFAULT_WAIT, Guard, Lock};
 pub use client_handle::Client;
 pub use clock::{Clock, HostClock};
 pub use error::{AcquireError, ReleaseError, humane};
-pub use here::{Here, MARKER, Record};
+pub use here::{Found, Here, MARKER, Record};
 pub use hold::{Hold, HoldStatus, HoldWatcher, Loss};
+pub use options::AcquireOptions;
 pub use progress::{Held, Progress, Waiting, Why};

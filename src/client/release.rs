@@ -63,8 +63,8 @@ impl Client {
         &self,
         name: &LockName,
         owner: &Owner,
-        holds: impl Fn(&Holder) -> bool + Send,
-        waits: impl Fn(&Waiter) -> bool + Send,
+        holds: impl Fn(&Holder) -> bool + Send + Sync,
+        waits: impl Fn(&Waiter) -> bool + Send + Sync,
     ) -> Result<Vec<Holder>, StoreError> {
         let mut removed = Vec::new();
         self.change(name, None, |state| {

@@ -1,5 +1,7 @@
 //! Where the locks are kept: on this host, or in a DynamoDB table.
 
+use serde::{Deserialize, Serialize};
+
 use std::path::{Path, PathBuf};
 
 use super::error::{Fault, Problem};
@@ -8,7 +10,7 @@ use super::suggest::{hint, shown};
 use super::yaml::Value;
 
 /// The store that a file chooses.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StoreConfig {
     /// A database file of this host.
     Local {

@@ -1,5 +1,7 @@
 //! The settings that are one word out of a few.
 
+use serde::{Deserialize, Serialize};
+
 use super::suggest::{hint, shown};
 
 /// A setting that is one word out of a few.
@@ -39,7 +41,7 @@ impl Mode {
 }
 
 /// What becomes of processes that a job leaves behind when it ends.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Survivors {
     /// They are killed at cleanup, then the lock is released.
     #[default]
@@ -56,7 +58,7 @@ impl Word for Survivors {
 }
 
 /// What becomes of a running job whose runner has died.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Orphan {
     /// Its script may finish, within the job's timeout.
     #[default]

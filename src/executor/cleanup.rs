@@ -9,7 +9,7 @@ use super::{StageEnvironment, StageExit, run::job_of};
 use crate::{
     host::{
         clock::BootTime,
-        process::{Pid, ProcId, Signal, is_stopped},
+        process::{Pid, ProcId, Signal},
     },
     keeper::{Ask, Connection, Farewell, JobFolder, Tell, bury},
     lock::Token,
@@ -72,7 +72,7 @@ fn wait(connection: &Connection, folder: &JobFolder) -> io::Result<Option<Farewe
             Ok(Some(_)) => {}
             Ok(None) => return Ok(None),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                let Some(keeper) = keeper_of(folder).filter(|keeper| is_stopped(*keeper)) else {
+                let Some(keeper) = keeper_of(folder).filter(|keeper| keeper.is_stopped()) else {
                     stopped_since = None;
                     continue;
                 };

@@ -6,11 +6,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::environment::{RUNNER_VARIABLE, STATE_VARIABLE, parent, show_process};
-use crate::{
-    config::Config,
-    keeper::TOKEN_VARIABLE,
-    lock::Token,
-};
+use crate::{config::Config, keeper::TOKEN_VARIABLE, lock::Token};
 
 /// What the runner reads from the config stage's output.
 #[derive(Debug, Serialize)]

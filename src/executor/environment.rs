@@ -81,8 +81,10 @@ fn is_parent(process: &ProcId) -> bool {
 /// Of a stage's environment, what its script gets: as under the runner's shell executor, the runner's own. The
 /// job's variables are exported by the script itself; the driver's own and its credentials are not the job's.
 pub fn script_environment() -> Vec<(OsString, OsString)> {
-    let mut environment: Vec<(OsString, OsString)> = env::vars_os().filter(|(key, _)| !is_ours(key)).collect();
-    let has = |environment: &[(OsString, OsString)], name: &str| environment.iter().any(|(key, _)| key == name);
+    let mut environment: Vec<(OsString, OsString)> =
+        env::vars_os().filter(|(key, _)| !is_ours(key)).collect();
+    let has =
+        |environment: &[(OsString, OsString)], name: &str| environment.iter().any(|(key, _)| key == name);
     if let Some(tmpdir) = tmpdir_of_the_runner() {
         environment.push(("TMPDIR".into(), tmpdir));
     }

@@ -14,7 +14,7 @@ pub use cleanup::cleanup;
 pub use config_stage::config;
 pub use environment::StageEnvironment;
 pub use exit::StageExit;
-pub use prepare::prepare;
+pub use prepare::{prepare, terms_of};
 pub use run::run;
 pub use signals::Signals;
 pub use supervise::{End, Supervision, supervise};

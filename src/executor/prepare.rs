@@ -8,6 +8,7 @@ use tracing::{info, warn};
 
 use super::{Signals, StageEnvironment, StageExit, run::job_of};
 use crate::{
+    client::Found,
     config::{Config, Decision, JobFacts, JobVariables, decide},
     host::clock::hostname,
     keeper::{
@@ -39,9 +40,8 @@ enum Failure {
 /// Gets the job's locks, with `config` as it was read.
 pub fn prepare(environment: &StageEnvironment, config: Result<Config, String>) -> StageExit {
     let mut log = JobLog::new(io::stdout(), true);
-    let result = config
-        .map_err(Failure::System)
-        .and_then(|config| prepare_job(environment, &config, &mut log));
+    let result =
+        config.map_err(Failure::System).and_then(|config| prepare_job(environment, &config, &mut log));
     log.close_section();
     match result {
         Ok(()) => StageExit::Success,
@@ -65,8 +65,11 @@ fn prepare_job(environment: &StageEnvironment, config: &Config, log: &mut Log) -
     let signals = Signals::handle().map_err(system)?;
     let (folder, token) = job_of(environment).map_err(Failure::System)?;
     let file = environment.job_response_file.as_deref().ok_or_else(|| {
-        Failure::System("JOB_RESPONSE_FILE is not set: the stages are run by GitLab Runner, or by \
-                         `pipeline-lock try`".into())
+        Failure::System(
+            "JOB_RESPONSE_FILE is not set: the stages are run by GitLab Runner, or by \
+                         `pipeline-lock try`"
+                .into(),
+        )
     })?;
     let facts = JobFacts::read(file).map_err(|error| Failure::System(error.to_string()))?;
     let variables = JobVariables::from_environment(std::env::vars_os());
@@ -102,11 +105,8 @@ fn launch_of(
     token: Token,
 ) -> Launch {
     let instance = facts.host.clone().unwrap_or_default();
-    let mut locks: Vec<LockWish> = decision
-        .locks
-        .iter()
-        .map(|lock| LockWish { name: lock.name.clone(), wait: lock.wait })
-        .collect();
+    let mut locks: Vec<LockWish> =
+        decision.locks.iter().map(|lock| LockWish { name: lock.name.clone(), wait: lock.wait }).collect();
     // One order for all jobs: two that want the same locks can't wait for each other.
     locks.sort_by(|a, b| a.name.cmp(&b.name));
     Launch {
@@ -154,22 +154,24 @@ fn end_older_try(launch: &Launch) -> Result<Option<Token>, String> {
     info!(%older, "an older try of this job is taken over");
     let folder = JobFolder::of(&launch.state, older);
     if let Ok(connection) = Connection::open(&folder) {
-        let yielded = connection
-            .ask(&Ask::Yield, &[])
-            .and_then(|()| wait_for_end(&connection, YIELD_PATIENCE));
+        let yielded =
+            connection.ask(&Ask::Yield, &[]).and_then(|()| wait_for_end(&connection, YIELD_PATIENCE));
         if let Err(error) = yielded {
-            return Err(format!("an older try of this job (its keeper: {}) does not end: {error}", folder.path().display()));
+            return Err(format!(
+                "an older try of this job (its keeper: {}) does not end: {error}",
+                folder.path().display()
+            ));
         }
         return Ok(Some(older));
     }
     let here = open_here(&launch.store, &launch.state).map_err(|error| format!("{error:#}"))?;
     match here.bury(older) {
-        Some(grave) => {
+        Found::Buried(grave) => {
             let _ = std::fs::remove_dir_all(folder.path());
-            grave.remove();
+            grave.remove().map_err(|error| error.to_string())?;
             Ok(Some(older))
         }
-        None => {
+        Found::Alive | Found::Missing => {
             warn!(%older, "the older try can't be shown to be dead: this one queues like any other job");
             Ok(None)
         }
@@ -185,7 +187,9 @@ fn follow(connection: &Connection, signals: &Signals, log: &mut Log) -> Result<(
         let heard = connection.hear().map_err(|error| Failure::System(error.to_string()))?;
         match heard {
             None => {
-                return Err(Failure::System("the job's keeper has died; its log is in the state folder".into()));
+                return Err(Failure::System(
+                    "the job's keeper has died; its log is in the state folder".into(),
+                ));
             }
             Some(Tell::News(news)) => log.progress(&news),
             Some(Tell::Ready { locks }) => {

@@ -10,9 +10,7 @@ use std::{
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::{
-    End, Signals, StageEnvironment, StageExit, Supervision,
-    environment::script_environment,
-    relay::Relay,
+    End, Signals, StageEnvironment, StageExit, Supervision, environment::script_environment, relay::Relay,
     supervise,
 };
 use crate::{
@@ -40,9 +38,11 @@ pub fn run(environment: &StageEnvironment, script: &Path, stage: &str) -> StageE
 pub(super) fn job_of(environment: &StageEnvironment) -> Result<(JobFolder, Token), String> {
     match (environment.token, &environment.state) {
         (Some(token), Some(state)) => Ok((JobFolder::of(state, token), token)),
-        _ => Err("the job's token is missing: config.toml must have `config_exec` and `config_args` that call \
+        _ => Err(
+            "the job's token is missing: config.toml must have `config_exec` and `config_args` that call \
                   `pipeline-lock executor config`, which hands it to the other stages"
-            .into()),
+                .into(),
+        ),
     }
 }
 
@@ -85,7 +85,9 @@ fn run_in(
             StageExit::SystemFailure
         }
         End::KeeperDied => {
-            log.failure("the job's keeper was killed; the job's processes were ended, its lock is given back");
+            log.failure(
+                "the job's keeper was killed; the job's processes were ended, its lock is given back",
+            );
             bury_now(folder, token);
             StageExit::SystemFailure
         }

@@ -112,6 +112,20 @@ impl ProcId {
         Stat::read(pid).filter(Stat::is_alive).map(|stat| stat.id())
     }
 
+    /// A child of this process that is not reaped yet, also one that has ended already: until it is reaped, its id
+    /// is its own.
+    #[must_use]
+    pub fn of_unreaped(pid: Pid) -> Option<Self> {
+        Stat::read(pid).map(|stat| stat.id())
+    }
+
+    /// Whether the process is stopped, by a signal or a tracer.
+    #[must_use]
+    pub fn is_stopped(self) -> bool {
+        Stat::read(self.pid)
+            .is_some_and(|stat| stat.start_time == self.start_time && matches!(stat.state, 'T' | 't'))
+    }
+
     /// This process.
     ///
     /// # Panics

@@ -1,9 +1,6 @@
 //! The end of a job whose keeper is dead: its processes first, then its locks.
 
-use std::{
-    io,
-    time::Duration,
-};
+use std::{io, time::Duration};
 
 use tracing::{info, warn};
 
@@ -12,7 +9,11 @@ use super::{
     open::{open_client, open_here},
     protocol::Farewell,
 };
-use crate::{client::Client, lock::Token};
+use crate::{
+    client::{Client, Found},
+    host::presence::Presence,
+    lock::Token,
+};
 
 /// How long the release of a dead keeper's lock is tried by one stage.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -25,10 +26,14 @@ pub fn bury(folder: &JobFolder, token: Token) -> anyhow::Result<Option<Farewell>
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Some(Farewell::default())),
         Err(error) => return Err(error.into()),
     };
-    let Some(grave) = open_here(&record.store, folder.state())?.bury(token) else { return Ok(None) };
+    let grave = match open_here(&record.store, folder.state())?.bury(token) {
+        Found::Alive => return Ok(None),
+        Found::Buried(grave) => Some(grave),
+        Found::Missing => None,
+    };
     let farewell = give_back(&record, folder, token)?;
     if farewell.failed.is_empty() {
-        grave.remove();
+        grave.map(Presence::remove).transpose()?;
         folder.remove(&record.owner, token);
     }
     Ok(Some(farewell))

@@ -56,7 +56,8 @@ impl CommandBlock {
         file.rewind()?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
-        Self::parse(&bytes).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "a broken command block"))
+        Self::parse(&bytes)
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "a broken command block"))
     }
 
     fn parse(bytes: &[u8]) -> Option<Self> {
@@ -87,7 +88,11 @@ mod tests {
         let block = CommandBlock {
             dir: "/a b".into(),
             args: vec!["x".into(), "".into(), OsString::from_vec(vec![0xff, b'\n'])],
-            env: vec![("A".into(), "1=2".into()), ("E".into(), "".into()), ("B".into(), OsString::from_vec(vec![0xfe]))],
+            env: vec![
+                ("A".into(), "1=2".into()),
+                ("E".into(), "".into()),
+                ("B".into(), OsString::from_vec(vec![0xfe])),
+            ],
             umask: 0o22,
         };
         assert_eq!(CommandBlock::from_memory(block.to_memory().unwrap()).unwrap(), block);

@@ -175,7 +175,10 @@ impl Service {
         ending.farewell.ended += ended.count;
         ending.farewell.names.extend(ended.names);
         if !ended.left.is_empty() {
-            warn!(left = ended.left.len(), "processes of the job can't be ended: the locks stay until they are gone");
+            warn!(
+                left = ended.left.len(),
+                "processes of the job can't be ended: the locks stay until they are gone"
+            );
             self.end_processes(Patience { term_grace: Duration::ZERO, kill_limit: KILL_LIMIT });
             return;
         }

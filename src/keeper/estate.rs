@@ -58,8 +58,7 @@ impl Estate {
         })?;
         let listener = peer::bind(&folder.socket()).context("the keeper's socket can't be made")?;
         let marker = Marker { name: MARKER.into(), value: launch.token.to_string() };
-        let tree =
-            JobTree { cgroup, root: Some(ProcId::me()), marker: Some(marker), ..JobTree::default() };
+        let tree = JobTree { cgroup, root: Some(ProcId::me()), marker: Some(marker), ..JobTree::default() };
         let estate = Self {
             folder,
             token: launch.token,
@@ -107,8 +106,8 @@ impl Estate {
         {
             debug!(%error, "the job's cgroup stays");
         }
-        if let Some(presence) = self.presence.take() {
-            presence.remove();
+        if let Some(Err(error)) = self.presence.take().map(Presence::remove) {
+            debug!(%error, "the presence file stays");
         }
         let _ = fs::remove_dir_all(self.folder.path());
     }

@@ -9,7 +9,7 @@ use super::{
     service::Event,
 };
 use crate::{
-    client::{AcquireError, Client, Hold, live_term},
+    client::{AcquireError, AcquireOptions, Client, Hold, live_term},
     lock::{EpochMs, Mode, Request},
 };
 
@@ -38,10 +38,11 @@ pub(super) async fn acquire(client: Client, launch: Launch, events: UnboundedSen
             since: EpochMs(0),
             force_after: None,
         };
+        let options = AcquireOptions { wait: wish.wait, heartbeat: Some(launch.terms.heartbeat) };
         let news = |progress| {
             let _ = events.send(Event::News(progress));
         };
-        match client.acquire(&wish.name, request, wish.wait, news).await {
+        match client.acquire(&wish.name, request, options, news).await {
             Ok(hold) => holds.push(hold),
             Err(error) => {
                 failure = Some(error);
@@ -54,7 +55,11 @@ pub(super) async fn acquire(client: Client, launch: Launch, events: UnboundedSen
 
 /// What was got, to be told.
 pub(super) fn got(holds: &[Hold]) -> Vec<Got> {
-    let one = |hold: &Hold| Got { name: hold.name().clone(), fence: hold.fence().0, waited: rounded(hold.waited()) };
+    let one = |hold: &Hold| Got {
+        name: hold.name().clone(),
+        fence: hold.fence().0,
+        waited: rounded(hold.waited()),
+    };
     holds.iter().map(one).collect()
 }
 

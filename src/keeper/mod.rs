@@ -20,7 +20,7 @@ pub use bury::{bury, bury_now};
 pub use command::CommandBlock;
 pub use connection::{Connection, wait_for_end};
 pub use folder::{Deadline, JobFolder, KeeperRecord, newest_try};
-pub use open::{open_client, open_here};
+pub use open::{open_client, open_here, table_settings};
 pub use protocol::{Ask, Farewell, Got, Launch, LockWish, Tell, Terms, VERSION};
 pub use serve::serve;
 pub use spawn::{TOKEN_VARIABLE, spawn};

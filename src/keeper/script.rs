@@ -53,7 +53,8 @@ pub fn start(
     beside: Option<Pid>,
 ) -> io::Result<ProcId> {
     let mut words = launch.shell.iter().map(Into::into).chain(block.args.iter().cloned());
-    let program = words.next().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no command was given"))?;
+    let program =
+        words.next().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no command was given"))?;
     let mut command = Command::new(&program);
     command
         .args(words)
@@ -77,7 +78,8 @@ pub fn start(
                 cgroup::enter(procs.as_fd())?;
             }
             if let Some(score) = &oom {
-                let file = open(c"/proc/self/oom_score_adj", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+                let file =
+                    open(c"/proc/self/oom_score_adj", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
                 rustix::io::write(&file, score.as_bytes())?;
             }
             Ok(())
@@ -89,7 +91,7 @@ pub fn start(
         io::Error::new(error.kind(), format!("`{program}` can't be started in {dir}: {error}"))
     })?;
     let pid = Pid::of_child(&child);
-    ProcId::of(pid).ok_or_else(|| io::Error::other("the command ended before it could be seen"))
+    ProcId::of_unreaped(pid).ok_or_else(|| io::Error::other("the command ended before it could be seen"))
 }
 
 /// What a command can read of its locks.

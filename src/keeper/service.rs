@@ -214,7 +214,7 @@ impl Service {
     }
 
     /// Writes down until when all holds are proven, for the stage that watches over the keeper.
-    fn note_deadline(&self) {
+    pub(super) fn note_deadline(&self) {
         let deadline = self.holds.iter().filter_map(Hold::deadline).min();
         self.estate.note_deadline(deadline);
     }
@@ -229,9 +229,9 @@ impl Service {
                 Some("another stage of this job is still running".into())
             }
             Phase::Holding => None,
-            Phase::Failed | Phase::Ending(_) => Some(
-                self.why_lost.clone().unwrap_or_else(|| "the job is being ended".into()),
-            ),
+            Phase::Failed | Phase::Ending(_) => {
+                Some(self.why_lost.clone().unwrap_or_else(|| "the job is being ended".into()))
+            }
             Phase::Acquiring(_) | Phase::Parked { .. } => Some("the job's locks are not held yet".into()),
             Phase::Draining => Some("the keeper was told to end (a signal); retry the job".into()),
         };

@@ -5,11 +5,7 @@ use std::{
     io,
     os::{
         fd::OwnedFd,
-        unix::{
-            fs::OpenOptionsExt,
-            net::UnixStream,
-            process::CommandExt,
-        },
+        unix::{fs::OpenOptionsExt, net::UnixStream, process::CommandExt},
     },
     process::{Command, Stdio},
 };

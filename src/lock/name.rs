@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// The longest name of a lock, in bytes of UTF-8.
@@ -11,7 +12,8 @@ pub const MAX_NAME_BYTES: usize = 255;
 ///
 /// The name is the partition key of the lock's item, a file name's source and a line of the job log, so it
 /// is checked once, where it enters, and trusted afterwards.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct LockName(String);
 
 /// Why a text is no lock name.
@@ -77,6 +79,20 @@ impl fmt::Display for LockName {
 impl fmt::Debug for LockName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "LockName({:?})", self.0)
+    }
+}
+
+impl TryFrom<String> for LockName {
+    type Error = NameError;
+
+    fn try_from(text: String) -> Result<Self, NameError> {
+        Self::new(text)
+    }
+}
+
+impl From<LockName> for String {
+    fn from(name: LockName) -> Self {
+        name.0
     }
 }
 

@@ -45,10 +45,13 @@ impl<W: Write> JobLog<W> {
                 self.line(&format!("lock {}: the hold of {} was ended: {how}", clean(name), named(who)));
             }
             Progress::Trouble { name, message } => {
-                let text = format!("lock {}: the store does not answer, trying on: {}", clean(name), clean(message));
+                let text =
+                    format!("lock {}: the store does not answer, trying on: {}", clean(name), clean(message));
                 self.colored(YELLOW, &text);
             }
-            Progress::Recovered { name } => self.line(&format!("lock {}: the store answers again", clean(name))),
+            Progress::Recovered { name } => {
+                self.line(&format!("lock {}: the store answers again", clean(name)))
+            }
         }
     }
 
@@ -59,7 +62,9 @@ impl<W: Write> JobLog<W> {
             let header = format!("Waiting for lock {name}");
             if self.is_gitlab {
                 let header = format!("{BOLD}{header}{PLAIN}");
-                self.line(&Section::Start { name: SECTION, at: wall_ms() / 1000, header: &header }.to_string());
+                self.line(
+                    &Section::Start { name: SECTION, at: wall_ms() / 1000, header: &header }.to_string(),
+                );
             } else {
                 self.line(&header);
             }
@@ -116,7 +121,8 @@ impl<W: Write> JobLog<W> {
 
 /// A holder, with since when and where to look.
 fn held(holder: &Held) -> String {
-    let mut text = if holder.who == Who::default() { clean(&holder.owner).into_owned() } else { named(&holder.who) };
+    let mut text =
+        if holder.who == Who::default() { clean(&holder.owner).into_owned() } else { named(&holder.who) };
     text += &format!(" since {} ({})", clock_time(holder.since), ago(holder.since, EpochMs(wall_ms())));
     if let Some(until) = holder.until {
         text += &format!(", until {}", clock_time(until));
@@ -195,7 +201,15 @@ mod tests {
             },
         };
         let text = said(false, &[waiting(vec![holder])]);
-        for part in ["git.example/shop", "job deploy #7", "shop/web", "#99", "/-/jobs/7", "place 2 of 3", "1 min 15 s"] {
+        for part in [
+            "git.example/shop",
+            "job deploy #7",
+            "shop/web",
+            "#99",
+            "/-/jobs/7",
+            "place 2 of 3",
+            "1 min 15 s",
+        ] {
             assert!(text.contains(part), "{part} is missing in {text}");
         }
         assert!(!text.contains('\x1b'), "no colours outside of GitLab: {text}");

@@ -1,7 +1,7 @@
 //! The store: requests of this process, one after the other on one connection, away from the event loop.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -48,6 +48,15 @@ impl LocalStore {
         let place = Place::find(path)?;
         let database = Database::open(place.clone())?;
         Ok(Self { place, database: Arc::new(Mutex::new(database)) })
+    }
+
+    /// The folder beside the database at `path`, for the kernel locks and bells of this host, without opening
+    /// the database.
+    ///
+    /// # Errors
+    /// As [`LocalStore::open`], as far as they are the path's.
+    pub fn dir_of(path: &Path) -> Result<PathBuf, StoreError> {
+        Ok(Place::find(path)?.folder)
     }
 
     /// The file, with an absolute path.
