@@ -2,6 +2,7 @@
 //! processes. A leaf layer: nothing in here knows what a lock is. Linux only.
 
 pub mod async_fd;
+pub mod bell;
 pub mod cgroup;
 mod cgroup_mount;
 pub mod clock;
