@@ -175,10 +175,13 @@ mod tests {
         Patience { term_grace: Duration::from_millis(200), kill_limit: Duration::from_secs(20) };
     const PATIENT: Patience = Patience { term_grace: Duration::from_secs(600), ..SOON };
 
-    /// A tree of all that `shell` started, once `count` processes are in it.
+    /// A tree of all that `shell` started, once that is `count` times sleep.
     fn tree_of(shell: &Guarded, count: usize) -> JobTree {
         let tree = JobTree { root: ProcId::of(shell.pid()), ..JobTree::default() };
-        eventually("the processes are found", || tree.living().len() == count);
+        eventually("the processes are found", || {
+            let living = tree.living();
+            living.len() == count && living.iter().all(|id| id.command().as_deref() == Some("sleep"))
+        });
         tree
     }
 

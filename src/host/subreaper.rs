@@ -105,7 +105,11 @@ mod tests {
         in_own_process("host::subreaper::tests::what_a_child_left_behind_comes_to_the_subreaper", || {
             become_subreaper().unwrap();
             let child = shell("setsid sh -c 'setsid sleep 600 & setsid sleep 600 &'");
-            let ended = reap_until("the shells have ended", |_| descendants(&[ProcId::me()]).len() == 2);
+            let sleepers = || {
+                let names = descendants(&[ProcId::me()]).into_iter().map(ProcId::command);
+                names.collect::<Vec<_>>() == [Some("sleep".to_owned()), Some("sleep".to_owned())]
+            };
+            let ended = reap_until("only the sleepers are left", |_| sleepers());
             assert!(ended.iter().any(|(pid, end)| *pid == child && end.success()));
             assert!(reap().children_left, "the two sleepers are children now");
             assert!(has_children());

@@ -126,9 +126,21 @@ pub fn ready_to_die() -> ! {
     }
 }
 
-/// Runs `body` as the test `name` in a process of its own: for what belongs to a whole process.
+/// Runs `body` as the test `name` in a process of its own: for what belongs to a whole process. What it leaves behind
+/// is killed.
 pub fn in_own_process(name: &str, body: impl FnOnce()) {
+    struct Sweep;
+
+    impl Drop for Sweep {
+        fn drop(&mut self) {
+            for id in descendants(&[ProcId::me()]) {
+                let _ = id.signal(Signal::KILL);
+            }
+        }
+    }
+
     if is_inside(name) {
+        let _sweep = Sweep;
         return body();
     }
     let output = itself(name).stderr(Stdio::piped()).output().expect("the test binary starts");
