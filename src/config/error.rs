@@ -136,7 +136,7 @@ pub enum Problem {
         other: &'static str,
     },
     /// A value of the wrong kind (a list where a text is wanted). Write the kind that is named.
-    #[error("`{key}` is to be {wanted}, not {found}")]
+    #[error("`{key}` is to be {wanted}, but is {found}")]
     WrongType {
         /// The key.
         key: &'static str,

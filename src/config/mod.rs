@@ -7,17 +7,23 @@ mod ask;
 mod duration;
 mod error;
 mod facts;
+#[cfg(test)]
+mod forgery_tests;
 mod glob;
 mod load;
 mod matcher;
 mod ownership;
 mod policy;
 mod policy_error;
+#[cfg(test)]
+mod policy_tests;
 mod reader;
 mod repo_url;
 mod rule;
 mod scope;
 mod settings;
+#[cfg(test)]
+mod settings_tests;
 mod store;
 mod suggest;
 mod template;

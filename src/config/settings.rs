@@ -65,7 +65,7 @@ impl fmt::Display for Source {
     }
 }
 
-const FILE: Schema = Schema {
+pub(super) const FILE: Schema = Schema {
     name: "the configuration",
     keys: &[
         "store",

@@ -164,6 +164,6 @@ mod tests {
         assert!(read("dynamo").unwrap_err().contains("did you mean `dynamodb`?"));
         assert!(read("{ local: , dynamodb: { table: abc } }").unwrap_err().contains("keep one"));
         assert!(read("table: abc").unwrap_err().contains("under `dynamodb:`"));
-        assert!(read("[local]").unwrap_err().contains("not a list"));
+        assert!(read("[local]").unwrap_err().contains("is a list"));
     }
 }

@@ -166,7 +166,9 @@ impl<'de> Visitor<'de> for ValueVisitor {
             let text = match key.value {
                 Value::Text(text) | Value::Number(text) => text,
                 Value::Bool(value) => value.to_string(),
-                other => return Err(A::Error::custom(format!("a key is a word, not {}", other.kind()))),
+                other => {
+                    return Err(A::Error::custom(format!("a key is to be a word, but is {}", other.kind())));
+                }
             };
             map.push((Key { place: key.place, text }, entries.next_value::<Node>()?));
         }
