@@ -1,11 +1,11 @@
 //! What a waiter may conclude from what it saw, on its own clock alone: when a holder is dead, when a head of
 //! the queue does not claim, and when to look again.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
-use super::{Beat, LockState, Moment, Term, Token};
+use super::{Beat, LockState, Moment, Term, Token, Waiter};
 
-/// How long a head of the queue that could be granted the lock has to claim it.
+/// How long a waiter that could be granted the lock has to claim it before others may pass over it.
 pub const CLAIM_WINDOW: Duration = Duration::from_secs(15);
 
 /// How much longer than the lease a waiter watches a silent holder: clocks may differ by 5 % in rate, and
@@ -29,7 +29,7 @@ const LOOKS_PER_AGE: u32 = 4;
 #[derive(Clone, Debug, Default)]
 pub struct Watch {
     leased: Vec<Sighting>,
-    ready_head: Option<(Token, Moment)>,
+    ready: Vec<Ready>,
     holders: Vec<Token>,
     holders_since: Option<Moment>,
 }
@@ -42,9 +42,18 @@ struct Sighting {
     since: Moment,
 }
 
+/// A waiter that could claim, and hasn't.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Ready {
+    token: Token,
+    missed: u32,
+    since: Moment,
+}
+
 impl Watch {
     /// Takes in a document that was read at `now` (after the reply came). A stale one can only make the
-    /// waiter wait longer.
+    /// waiter wait longer: a beat never comes back, so what was seen before it is no longer counted, and
+    /// a swap that rests on it finds a newer revision.
     pub fn observe(&mut self, state: &LockState, now: Moment) {
         let leased = |h: &super::Holder| match h.term {
             Term::Live { beat, lease: Some(lease) } => Some((h.token, beat, lease)),
@@ -64,11 +73,20 @@ impl Watch {
         if self.holders_since.is_none() || self.holders != holders {
             (self.holders, self.holders_since) = (holders, Some(now));
         }
-        let head = state.in_order().first().map(|w| w.token).filter(|_| state.head_is_ready());
-        self.ready_head = head.map(|token| match self.ready_head {
-            Some((last, since)) if last == token => (token, since),
-            _ => (token, now),
-        });
+        self.observe_ready(state, now);
+    }
+
+    /// Each has a window of its own, from when it could claim; who was passed over gets a second one.
+    fn observe_ready(&mut self, state: &LockState, now: Moment) {
+        let seen: HashMap<Token, Ready> = self.ready.drain(..).map(|ready| (ready.token, ready)).collect();
+        let since = |w: &Waiter| {
+            seen.get(&w.token).filter(|ready| ready.missed == w.missed).map_or(now, |ready| ready.since)
+        };
+        self.ready = state
+            .ready()
+            .into_iter()
+            .map(|w| Ready { token: w.token, missed: w.missed, since: since(w) })
+            .collect();
     }
 
     /// The leased holders that a waiter at `place` may evict at `now`.
@@ -77,12 +95,14 @@ impl Watch {
         self.leased.iter().filter(due).map(|s| (s.token, s.beat)).collect()
     }
 
-    /// Whether a waiter at `place` may pass over those ahead of it at `now`.
+    /// Whether a waiter at `place` may pass over those ahead of it at `now`: it and all of them could be
+    /// granted the lock, and none of them has claimed it for the claim window.
     pub fn may_pass_over(&self, place: usize, now: Moment) -> bool {
         self.passing_due(place).is_some_and(|due| now >= due)
     }
 
-    /// How long a waiter at `place` waits until it looks again, without jitter.
+    /// How long a waiter at `place` waits until it looks again, without jitter: zero when there is something
+    /// to do for it now.
     pub fn next_look(&self, place: usize, now: Moment) -> Duration {
         let age = self.holders_since.map_or(Duration::ZERO, |since| now.since(since));
         let head = (age / LOOKS_PER_AGE).clamp(SHORTEST_LOOK, LONGEST_HEAD_LOOK);
@@ -100,7 +120,8 @@ impl Watch {
     }
 
     fn passing_due(&self, place: usize) -> Option<Moment> {
-        let (_, since) = self.ready_head.filter(|_| place > 1)?;
+        let ahead = self.ready.get(..place)?.split_last()?.1;
+        let since = ahead.iter().map(|ready| ready.since).max()?;
         Some(since.plus(CLAIM_WINDOW).plus(stagger(place)))
     }
 }

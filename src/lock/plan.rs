@@ -11,7 +11,8 @@ pub struct Sight<'a> {
     pub now: Moment,
     /// Now, by the store's clock: it judges static holds.
     pub store_now: EpochMs,
-    /// Tokens of this host whose processes are known to be dead.
+    /// Tokens of this host whose processes are known to be dead: their holds end at once, their places when
+    /// they keep others waiting.
     pub gone: &'a [Token],
     /// Whether the request may wait.
     pub may_queue: bool,
@@ -25,7 +26,8 @@ const STATIC_MARGIN: Duration = Duration::from_secs(2);
 /// The next step.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Plan {
-    /// The request holds the lock already.
+    /// The request holds the lock already. Of a live hold whose grant was never answered it is not known how
+    /// old it is: its lease counts from a renewal that is sent now.
     Hold,
     /// Write `next`, conditioned on what was seen. If that takes effect, `outcome` is what came of the request.
     Write {
@@ -87,11 +89,21 @@ pub fn plan(current: &LockState, request: &Request, watch: &Watch, sight: Sight<
     }
     let mut next = current.clone();
     let place = current.place(request.token).unwrap_or(current.queue.len() + 1);
-    let removed = clear_the_way(&mut next, request, watch, sight, place);
-    if current.waiter(request.token).is_some() && watch.may_pass_over(place, sight.now) {
-        next.pass_over(request);
+    // First: nobody clears away what an older try of this request has left to it.
+    let removed = if next.take_over(request) {
+        Vec::new()
+    } else {
+        clear_the_way(&mut next, request, watch, sight, place)
+    };
+    let passes = current.waiter(request.token).is_some() && watch.may_pass_over(place, sight.now);
+    let mut outcome = next.request(request, sight.may_queue);
+    if outcome == Outcome::Queued {
+        if passes && next.pass_over(request) {
+            outcome = Outcome::Granted;
+        } else {
+            next.answer(request.token);
+        }
     }
-    let outcome = next.request(request, sight.may_queue);
     if next == *current {
         return match outcome {
             Outcome::Busy => Plan::Busy,
@@ -115,9 +127,10 @@ fn clear_the_way(
     let mut remove =
         |holder: Option<Holder>, why| removed.extend(holder.map(|holder| Removal { holder, why }));
     for token in sight.gone {
-        let holder = next.holder(*token).cloned();
-        next.release(*token);
-        remove(holder, RemovalReason::Dead);
+        if let Some(holder) = next.holder(*token).cloned() {
+            next.release(*token);
+            remove(Some(holder), RemovalReason::Dead);
+        }
     }
     for (token, beat) in watch.dead(place, sight.now) {
         let holder = next.holder(token).cloned();
@@ -131,7 +144,19 @@ fn clear_the_way(
     for holder in force(next, request, sight.store_now) {
         remove(Some(holder), RemovalReason::Forced);
     }
+    clear_dead_heads(next, sight.gone);
     removed
+}
+
+/// A dead waiter loses its place once it keeps others from the lock, and not before: its retry may come.
+fn clear_dead_heads(next: &mut LockState, gone: &[Token]) {
+    while next.head_is_ready() {
+        let head = next.in_order().first().map(|w| w.token);
+        match head.filter(|token| gone.contains(token)) {
+            Some(token) => next.release(token),
+            None => return,
+        };
+    }
 }
 
 /// `--force-after`: takes static holds of that age, and asks live ones to end.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Beat, EpochMs, Fence, Map, Owner, Rev, Ticket, Token};
+use super::{Beat, EpochMs, Fence, Map, Owner, Rev, Ticket, Token, Who};
 
 /// The version of the document that this program writes.
 pub const FORMAT: u32 = 1;
@@ -60,38 +60,6 @@ pub enum Term {
         /// When it ends; `None`: only by a release.
         until: Option<EpochMs>,
     },
-}
-
-/// Who a holder or waiter is, for people.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, rename_all = "snake_case")]
-pub struct Who {
-    /// The project's path.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub project: String,
-    /// The job's name, or the command outside of CI.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub job: String,
-    /// The job's id; 0 outside of CI.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub job_id: u64,
-    /// The pipeline's id; 0 where it is not known.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub pipeline: u64,
-    /// Who started it.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub user: String,
-    /// The job's page.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub url: String,
-    /// The host that it runs on.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub host: String,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-fn is_zero(n: &u64) -> bool {
-    *n == 0
 }
 
 /// One hold.

@@ -1,16 +1,7 @@
 //! What may happen to a lock. Each function takes the document from one state to the next and says what
 //! came of it; nothing here knows a store or a clock.
 
-use super::{
-    Beat, EpochMs, Fence, Holder, Limit, LockState, Mode, Outcome, Owner, Request, Standing, Term, Ticket,
-    Token, Waiter, Who, codec,
-};
-
-/// How large the queue may grow, in the bytes that DynamoDB counts: an item has room for 400 KB.
-pub const MAX_QUEUE_BYTES: usize = 300 * 1024;
-
-/// How often a waiter that does not claim is passed over before it is out.
-const MISSES_ALLOWED: u32 = 2;
+use super::{Beat, EpochMs, Fence, Holder, LockState, Outcome, Owner, Request, Standing, Term, Token};
 
 /// How long an item that nobody holds or awaits is kept (30 days): its fencing number goes on from there.
 const KEEP_FREE_SECONDS: u64 = 30 * 24 * 3600;
@@ -19,13 +10,9 @@ impl LockState {
     /// Asks for the lock, or claims it for somebody who waits already. Idempotent: a holder stays one, a
     /// waiter keeps its place.
     pub fn request(&mut self, request: &Request, may_queue: bool) -> Outcome {
-        if self.holder(request.token).is_some() {
+        if self.take_over(request) {
             return Outcome::Granted;
         }
-        if self.take_over_hold(request) {
-            return Outcome::Granted;
-        }
-        self.take_over_place(request);
         if self.admits(request) && (self.joins(request) || !self.someone_ahead_of(request)) {
             self.grant(request);
             return Outcome::Granted;
@@ -48,8 +35,12 @@ impl LockState {
         self.holders.len() + self.queue.len() != before
     }
 
-    /// Asks the holder to end its work and to release; false if it holds nothing or was asked already.
+    /// Asks the holder to end its work and to release; false if it holds nothing, was asked already, or if a
+    /// newer program wrote the document.
     pub fn revoke(&mut self, token: Token, by: &str) -> bool {
+        if self.is_newer() {
+            return false;
+        }
         match self.holders.iter_mut().find(|h| h.token == token) {
             Some(holder) if holder.revoked.is_none() => {
                 holder.revoked = Some(by.to_owned());
@@ -90,20 +81,6 @@ impl LockState {
         expired
     }
 
-    /// Passes over all who are ahead of `request` in the queue and did not claim; who was passed over twice
-    /// is out. The caller then requests.
-    pub fn pass_over(&mut self, request: &Request) {
-        let Some(place) = self.place(request.token) else { return };
-        let ahead: Vec<Token> = self.in_order()[..place - 1].iter().map(|w| w.token).collect();
-        for waiter in self.queue.iter_mut().filter(|w| ahead.contains(&w.token)) {
-            waiter.missed += 1;
-        }
-        self.queue.retain(|w| w.missed < MISSES_ALLOWED);
-        if self.holder(request.token).is_none() && self.admits(request) {
-            self.grant(request);
-        }
-    }
-
     /// How `token` of `owner` stands.
     pub fn standing(&self, token: Token, owner: &Owner) -> Standing {
         match self.holder(token) {
@@ -129,102 +106,49 @@ impl LockState {
     }
 
     /// What a first write makes of a lock that is absent (`None`) or free: this state, going on from the
-    /// numbers and the unknown attributes that are there.
+    /// numbers and the unknown attributes that are there. Its holder has the document's fencing number.
     #[must_use]
     pub fn over_free(mut self, existing: Option<&Self>, seed: EpochMs) -> Self {
         let base = existing.cloned().unwrap_or_else(|| Self::new(seed));
         self.rev = base.rev.next();
         self.fence = base.fence.next();
         self.extra = base.extra;
+        for holder in &mut self.holders {
+            holder.fence = None;
+        }
         self
     }
 
-    /// Whether the holders leave room for `request`.
-    pub fn admits(&self, request: &Request) -> bool {
-        self.leaves_room(&request.owner, request.token, request.mode, request.limit)
-    }
-
-    /// Whether the head of the queue could be granted the lock as it is.
-    pub fn head_is_ready(&self) -> bool {
-        self.in_order().first().is_some_and(|w| self.leaves_room(&w.owner, w.token, w.mode, w.limit))
-    }
-
-    fn leaves_room(&self, owner: &Owner, token: Token, mode: Mode, limit: Limit) -> bool {
-        let mut others: Vec<&Holder> = Vec::new();
-        for holder in &self.holders {
-            let own = holder.token == token || (owner.has_members() && holder.owner == *owner);
-            let counted = holder.owner.has_members() && others.iter().any(|o| o.owner == holder.owner);
-            if !own && !counted {
-                others.push(holder);
-            }
+    /// Gives the hold or the place of an older try to `request`; true if it holds the lock (also by itself).
+    pub(super) fn take_over(&mut self, request: &Request) -> bool {
+        if self.holder(request.token).is_some() || self.take_over_hold(request) {
+            return true;
         }
-        let smallest = others.iter().map(|h| h.limit).fold(limit, Limit::min);
-        let room = u32::try_from(others.len()).is_ok_and(|n| n < smallest.0);
-        room && others.iter().all(|h| h.mode == mode)
+        self.take_over_place(request);
+        false
     }
 
-    /// Whether the request's pipeline holds the lock already: a new member goes past the queue.
-    fn joins(&self, request: &Request) -> bool {
-        request.owner.has_members() && self.holders.iter().any(|h| h.owner == request.owner)
-    }
-
-    fn someone_ahead_of(&self, request: &Request) -> bool {
-        self.place(request.token).map_or(!self.queue.is_empty(), |place| place > 1)
-    }
-
+    /// The old try's hold ends. If the new one asks for more than there is room for, it gets none of it.
     fn take_over_hold(&mut self, request: &Request) -> bool {
-        let old = |h: &Holder| Some(h.token) == request.replaces && h.owner == request.owner;
-        let Some(revoked) = self.holders.iter().find(|h| old(h)).map(|h| h.revoked.clone()) else {
+        let old = request.replaces.and_then(|token| self.holder(token));
+        let Some(old) = old.filter(|h| h.owner == request.owner).cloned() else { return false };
+        self.release(old.token);
+        if !self.admits(request) {
             return false;
-        };
-        self.keep_fences();
-        self.holders.retain(|h| !old(h));
+        }
         self.grant(request);
         if let Some(holder) = self.holders.last_mut() {
-            holder.revoked = revoked;
+            holder.revoked = old.revoked;
         }
         true
     }
 
-    /// A job is queued once: its new try takes the place of the old one. (A hold is taken over only with
-    /// proof that the old try's processes are dead; a place has no processes.)
-    fn take_over_place(&mut self, request: &Request) {
-        let is_own = |w: &&mut Waiter| w.owner == request.owner && !request.owner.has_members();
-        if let Some(waiter) = self.queue.iter_mut().find(is_own)
-            && waiter.token != request.token
-        {
-            waiter.token = request.token;
-            waiter.missed = 0;
-        }
-    }
-
-    fn grant(&mut self, request: &Request) {
+    pub(super) fn grant(&mut self, request: &Request) {
         self.keep_fences();
         self.queue.retain(|w| w.token != request.token);
         self.fence = self.fence.next();
         self.holders.push(Holder::granted(request, Some(self.fence)));
         self.expires_at = None;
-    }
-
-    fn enqueue(&mut self, request: &Request) -> Outcome {
-        let ticket = self.queue.iter().map(|w| w.ticket.next()).max().unwrap_or(Ticket(0));
-        let waiter = Waiter {
-            owner: request.owner.clone(),
-            token: request.token,
-            ticket: ticket.max(Ticket(self.rev.0)),
-            mode: request.mode,
-            limit: request.limit,
-            priority: request.priority,
-            since: request.since,
-            missed: 0,
-            who: request.who.shortened(),
-            extra: super::Map::new(),
-        };
-        if codec::queue_size(&self.queue) + codec::waiter_size(&waiter) > MAX_QUEUE_BYTES {
-            return Outcome::QueueFull;
-        }
-        self.queue.push(waiter);
-        Outcome::Queued
     }
 
     /// A holder of a first write has the document's fencing number: it gets it in writing before that moves.
@@ -246,29 +170,9 @@ impl Holder {
             limit: request.limit,
             term: request.term,
             since: request.since,
-            who: request.who.clone(),
+            who: request.who.bounded(),
             revoked: None,
             extra: super::Map::new(),
-        }
-    }
-}
-
-impl Who {
-    /// What of it a queue's entry keeps, so that a long queue fits into an item (about 150 bytes).
-    #[must_use]
-    pub fn shortened(&self) -> Self {
-        let cut = |text: &str, most: usize| -> String {
-            let end =
-                text.char_indices().map(|(i, c)| i + c.len_utf8()).take_while(|end| *end <= most).last();
-            text[..end.unwrap_or(0)].to_owned()
-        };
-        Self {
-            project: cut(&self.project, 56),
-            job: cut(&self.job, 32),
-            job_id: self.job_id,
-            pipeline: self.pipeline,
-            host: cut(&self.host, 24),
-            ..Self::default()
         }
     }
 }
