@@ -1,6 +1,7 @@
 //! Where the documents are kept. A store reads and swaps whole documents and renews single holds; every rule
 //! of what may follow what is in [`crate::lock`].
 
+mod dynamodb;
 mod error;
 mod listing;
 mod local;
@@ -11,6 +12,7 @@ use std::{path::Path, time::Duration};
 
 use async_trait::async_trait;
 
+pub use dynamodb::{DynamoDbSettings, DynamoDbStore, TableCreation, create_table};
 pub use error::StoreError;
 pub use local::LocalStore;
 pub use memory::MemoryStore;

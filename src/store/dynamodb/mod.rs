@@ -1,0 +1,23 @@
+//! A DynamoDB table as the store: locks over many hosts.
+//!
+//! The table has the partition key `LockID` (a string), and DynamoDB's time-to-live on `ExpiresAt`. Every
+//! change is one `UpdateItem` with a condition, and asks for the item when the condition fails
+//! (`ReturnValuesOnConditionCheckFailure=ALL_OLD`), so that no step needs a read of its own.
+
+mod clock;
+mod connect;
+mod credentials;
+mod error;
+mod expression;
+mod http;
+mod item;
+mod place;
+mod renew;
+mod settings;
+mod store;
+mod swap;
+mod table;
+
+pub use settings::DynamoDbSettings;
+pub use store::DynamoDbStore;
+pub use table::{TableCreation, create_table};

@@ -1,0 +1,11 @@
+//! The store on DynamoDB against Amazon's DynamoDB Local, and against servers that fail: what is special to
+//! it. What every store does is tested over all of them.
+
+mod errors;
+mod fake;
+mod home;
+mod items;
+mod renewals;
+mod support;
+mod swaps;
+mod tables;
