@@ -8,7 +8,9 @@ use std::{
 
 use async_trait::async_trait;
 
-use super::{Consistency, Expected, Liveness, Renewal, Store, StoreError, Swap, wall::wall_clock};
+use super::{
+    Consistency, Expected, Liveness, Renewal, Store, StoreError, Swap, listing::listed, wall::wall_clock,
+};
 use crate::lock::{Beat, EpochMs, LockName, LockState, Map, Token, codec};
 
 /// Documents in memory, kept in their stored form, so that the codec is exercised as in every other store.
@@ -21,6 +23,16 @@ impl MemoryStore {
     /// An empty store.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The document of `name` as it is stored.
+    pub fn document(&self, name: &LockName) -> Option<Map> {
+        self.documents().get(name).cloned()
+    }
+
+    /// Puts a document there, as another program or version may have written it.
+    pub fn put_document(&self, name: LockName, document: Map) {
+        self.documents().insert(name, document);
     }
 
     fn documents(&self) -> MutexGuard<'_, BTreeMap<LockName, Map>> {
@@ -67,8 +79,8 @@ impl Store for MemoryStore {
 
     async fn list(&self) -> Result<Vec<(LockName, LockState)>, StoreError> {
         let documents = self.documents();
-        let names: Vec<LockName> = documents.keys().cloned().collect();
-        names.into_iter().filter_map(|n| load(&documents, &n).transpose().map(|s| Ok((n, s?)))).collect()
+        let decoded = documents.iter().map(|(name, map)| (name.clone(), codec::decode(map.clone())));
+        Ok(decoded.filter_map(|(name, state)| listed(name, state)).collect())
     }
 
     fn now(&self) -> EpochMs {

@@ -3,6 +3,7 @@
 
 mod dynamodb;
 mod error;
+mod listing;
 mod local;
 mod memory;
 mod wall;
@@ -105,7 +106,7 @@ pub trait Store: Send + Sync {
     /// clocks of those who watch it. With [`Liveness::KernelLock`] nothing is written: it only looks.
     async fn renew(&self, name: &LockName, token: Token, beat: Beat) -> Result<Renewal, StoreError>;
 
-    /// All locks, free ones too, by name.
+    /// All locks, free ones too, by name; without items that are no locks.
     async fn list(&self) -> Result<Vec<(LockName, LockState)>, StoreError>;
 
     /// Now, by the store's clock: static holds end by it. Before the first reply it is this host's.

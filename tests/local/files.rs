@@ -190,7 +190,11 @@ fn a_damaged_document_is_an_error_of_its_lock_alone() {
         assert_eq!(matches!(error, CodecError::Foreign), foreign, "{error}");
         let swap = block_on(store.swap(&a_name(), Expected::Free { seed: EpochMs(1) }, &new));
         assert!(matches!(swap, Err(StoreError::Document { .. })), "it was written over: {swap:?}");
-        assert!(block_on(store.read(&other, Consistency::Strong)).unwrap().is_some());
+        let listed = block_on(store.list()).unwrap();
+        assert_eq!(
+            listed.into_iter().map(|(name, _)| name).collect::<Vec<_>>(),
+            std::slice::from_ref(&other)
+        );
     }
 }
 
@@ -315,6 +319,21 @@ fn a_file_that_is_removed_or_replaced_while_in_use_is_refused() {
     assert!(!path.exists(), "a request made a new file");
     fs::copy(folder.path().join("away"), &path).unwrap();
     gone(&store);
+}
+
+/// A new database beside living holders would give their locks out a second time.
+#[test]
+fn a_database_that_was_removed_is_not_made_anew_while_its_holders_live() {
+    let (_folder, path) = made();
+    let presence = File::create(path.with_file_name("locks.db.d").join("token")).unwrap();
+    rustix::fs::flock(&presence, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    for file in ["locks.db", "locks.db-wal", "locks.db-shm"] {
+        fs::remove_file(path.with_file_name(file)).unwrap();
+    }
+    refusal(&path, "is gone, while processes that used it are alive");
+    assert!(!path.exists());
+    drop(presence);
+    open(&path);
 }
 
 #[test]

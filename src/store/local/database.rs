@@ -1,30 +1,17 @@
 //! One connection to the database: reads, swaps, and how surely each is written.
 
-use std::{path::Path, thread, time::Duration};
-
-use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior, config::DbConfig, params};
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use super::{
-    create, layout,
+    connect::connect,
+    create,
     place::{FileId, Place},
-    trouble::{Step, refused, sqlite_trouble, unopened},
+    trouble::{Step, refused, sqlite_trouble},
 };
 use crate::{
     lock::{CodecError, Holder, LockName, LockState, Map, Term, codec},
-    store::{Expected, StoreError, Swap},
+    store::{Expected, StoreError, Swap, listing::listed},
 };
-
-/// How long a request waits for the other processes' requests.
-pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// A request takes well under a millisecond: so the first waits are short.
-const SHORT_WAITS: i32 = 20;
-const SHORT_WAIT: Duration = Duration::from_micros(250);
-const LONG_WAIT: Duration = Duration::from_millis(4);
-
-/// After how many pages (of 4 KiB) the write-ahead log goes into the database. It is read when the first
-/// process of a host opens the file, so it is kept short.
-const LOG_PAGES: i32 = 256;
 
 const READ: &str = "SELECT document FROM locks WHERE name = ?1";
 const WRITE: &str = "INSERT INTO locks (name, rev, document) VALUES (?1, ?2, ?3)
@@ -61,7 +48,7 @@ impl Database {
     pub(super) fn read(&self, name: &LockName) -> Result<Option<LockState>, StoreError> {
         self.place.still_has(self.file)?;
         let document = stored(&self.connection, name).map_err(|error| self.trouble(Step::Read, &error))?;
-        document.map(|json| decode(name, &json)).transpose()
+        document.map(|json| decode_lock(name, &json)).transpose()
     }
 
     /// Puts `new` in the place of what is there, if that is as expected.
@@ -89,15 +76,15 @@ impl Database {
     pub(super) fn list(&self) -> Result<Vec<(LockName, LockState)>, StoreError> {
         self.place.still_has(self.file)?;
         let rows = rows(&self.connection).map_err(|error| self.trouble(Step::Read, &error))?;
-        rows.into_iter()
-            .map(|(name, json)| {
-                let name = LockName::new(name).map_err(|error| {
-                    refused(&self.place.path, &format!("has a row that is no lock ({error})"), "remove it")
-                })?;
-                let state = decode(&name, &json)?;
-                Ok((name, state))
-            })
-            .collect()
+        let mut locks = Vec::with_capacity(rows.len());
+        for (name, json) in rows {
+            let Ok(name) = LockName::new(&name) else {
+                tracing::debug!(name, "left out of the list: no name of a lock");
+                continue;
+            };
+            locks.extend(listed(name, decode(&json)));
+        }
+        Ok(locks)
     }
 
     fn trouble(&self, step: Step, error: &rusqlite::Error) -> StoreError {
@@ -125,7 +112,7 @@ fn swap(
     let before = |error| SwapTrouble::Sqlite(Step::Read, error);
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(before)?;
     let document = stored(&transaction, name).map_err(before)?;
-    let current = document.map(|json| decode(name, &json)).transpose()?;
+    let current = document.map(|json| decode_lock(name, &json)).transpose()?;
     let Some(next) = expected.apply(current.as_ref(), new) else { return Ok(Swap::Conflict(current)) };
     let write = |error| SwapTrouble::Sqlite(Step::Write, error);
     let rev = i64::try_from(next.rev.0).unwrap_or(i64::MAX);
@@ -144,42 +131,6 @@ fn must_outlive_the_host(expected: Expected<'_>, new: &LockState) -> bool {
         || old.holders.iter().any(|h| is_static(h) && new.holder(h.token).is_none())
 }
 
-fn connect(path: &Path) -> Result<Connection, StoreError> {
-    let flags =
-        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-    let mut connection =
-        Connection::open_with_flags(path, flags).map_err(|error| unopened(path, &error.to_string()))?;
-    let trouble = |error: rusqlite::Error, connection: &Connection| {
-        sqlite_trouble(path, Step::Open, &error, connection)
-    };
-    connection.busy_handler(Some(wait_for_others)).map_err(|error| trouble(error, &connection))?;
-    // SQLite falls back to reading without a word where it may not write.
-    if connection.is_readonly(rusqlite::MAIN_DB).map_err(|error| trouble(error, &connection))? {
-        return Err(unopened(path, "it can only be read"));
-    }
-    layout::check(&connection, path)?;
-    set_up(&connection).map_err(|error| trouble(error, &connection))?;
-    Ok(connection)
-}
-
-fn set_up(connection: &Connection) -> rusqlite::Result<()> {
-    // Whoever closes last would sync the log into the database and remove it: two syncs for each command.
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-    // The file is marked so from its beginning; this mends what a tool may have changed.
-    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
-    connection.pragma_update_and_check(None, "wal_autocheckpoint", LOG_PAGES, |_| Ok(()))
-}
-
-/// SQLite's busy handler: waits, and gives up (false) once all waits make up [`BUSY_TIMEOUT`].
-fn wait_for_others(waits_before: i32) -> bool {
-    let long_waits = waits_before - SHORT_WAITS;
-    if u128::try_from(long_waits).is_ok_and(|n| n * LONG_WAIT.as_millis() > BUSY_TIMEOUT.as_millis()) {
-        return false;
-    }
-    thread::sleep(if long_waits < 0 { SHORT_WAIT } else { LONG_WAIT });
-    true
-}
-
 fn stored(connection: &Connection, name: &LockName) -> rusqlite::Result<Option<String>> {
     connection.query_row(READ, [name.as_str()], |row| row.get(0)).optional()
 }
@@ -195,12 +146,90 @@ fn encode(state: &LockState) -> String {
     serde_json::to_string(&codec::encode(state)).expect("a document has a JSON form")
 }
 
-fn decode(name: &LockName, json: &str) -> Result<LockState, StoreError> {
-    let document: Result<Map, _> = serde_json::from_str(json);
-    let no_json =
-        |_| CodecError::Damaged { attribute: "document".into(), problem: "is no JSON of attributes" };
-    document
-        .map_err(no_json)
-        .and_then(codec::decode)
-        .map_err(|error| StoreError::Document { name: name.clone(), error })
+fn decode_lock(name: &LockName, json: &str) -> Result<LockState, StoreError> {
+    decode(json).map_err(|error| StoreError::Document { name: name.clone(), error })
+}
+
+fn decode(json: &str) -> Result<LockState, CodecError> {
+    let document: Map = serde_json::from_str(json).map_err(|_| CodecError::Damaged {
+        attribute: "document".into(),
+        problem: "is no JSON of attributes",
+    })?;
+    codec::decode(document)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::lock::{Beat, EpochMs, Limit, Mode, Owner, Request, Token, Who};
+
+    const LIVE: Term = Term::Live { beat: Beat(0), lease: None };
+    const STATIC: Term = Term::Static { until: None };
+
+    fn request(n: u128, term: Term) -> Request {
+        let token = Token::new(uuid::Uuid::from_u128(n));
+        Request {
+            owner: Owner::alone(token),
+            token,
+            replaces: None,
+            mode: Mode::Exclusive,
+            limit: Limit(1),
+            priority: 0,
+            term,
+            who: Who::default(),
+            since: EpochMs(0),
+            force_after: None::<Duration>,
+        }
+    }
+
+    /// Whether the swap that `change` makes of a lock held as `held` says is synced to the disk.
+    fn is_synced(held: Option<Term>, change: impl FnOnce(&mut LockState)) -> bool {
+        let folder = tempfile::tempdir().unwrap();
+        let mut database = Database::open(Place::find(&folder.path().join("locks.db")).unwrap()).unwrap();
+        let mut old = LockState::new(EpochMs(0));
+        if let Some(term) = held {
+            old.request(&request(1, term), false);
+        }
+        let name = LockName::new("a").unwrap();
+        let Swap::Swapped(old) = database.swap(&name, Expected::Free { seed: EpochMs(0) }, &old).unwrap()
+        else {
+            panic!("a new lock is taken");
+        };
+        let mut new = old.clone();
+        change(&mut new);
+        new.seal(EpochMs(0));
+        let swap = database.swap(&name, Expected::This(&old), &new).unwrap();
+        assert_eq!(swap, Swap::Swapped(new));
+        let level: i32 =
+            database.connection.pragma_query_value(None, "synchronous", |row| row.get(0)).unwrap();
+        level == 2
+    }
+
+    fn ask(lock: &mut LockState, n: u128) {
+        lock.request(&request(n, LIVE), true);
+    }
+
+    fn release(lock: &mut LockState, n: u128) {
+        assert!(lock.release(request(n, LIVE).token));
+    }
+
+    #[test]
+    fn a_grant_and_the_end_of_a_static_hold_outlive_a_power_cut() {
+        assert!(is_synced(None, |lock| ask(lock, 2)));
+        assert!(is_synced(Some(STATIC), |lock| release(lock, 1)));
+        assert!(is_synced(Some(LIVE), |lock| {
+            ask(lock, 2);
+            release(lock, 1);
+            ask(lock, 2);
+        }));
+    }
+
+    #[test]
+    fn places_and_ends_of_live_holds_cost_no_sync() {
+        assert!(!is_synced(Some(LIVE), |lock| ask(lock, 2)));
+        assert!(!is_synced(Some(STATIC), |lock| ask(lock, 2)));
+        assert!(!is_synced(Some(LIVE), |lock| release(lock, 1)));
+    }
 }

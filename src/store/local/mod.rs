@@ -3,9 +3,11 @@
 //! Two processes agree on their locks only if they name the same file: one path per host, named by the
 //! configuration. Where that file cannot be used it is an error, and never another file instead.
 
+mod connect;
 mod create;
 mod database;
 mod layout;
+mod left_behind;
 mod place;
 mod store;
 mod trouble;

@@ -9,12 +9,9 @@ use std::{
 use async_trait::async_trait;
 use tokio::{task::spawn_blocking, time::timeout};
 
-use super::{
-    database::{BUSY_TIMEOUT, Database},
-    place::Place,
-};
+use super::{connect::BUSY_TIMEOUT, database::Database, place::Place};
 use crate::{
-    lock::{Beat, EpochMs, LockName, LockState, Token},
+    lock::{Beat, EpochMs, LockName, LockState, Term, Token},
     store::{Consistency, Expected, Liveness, Renewal, Store, StoreError, Swap, wall::wall_clock},
 };
 
@@ -117,7 +114,7 @@ impl Store for LocalStore {
 
     async fn renew(&self, name: &LockName, token: Token, _: Beat) -> Result<Renewal, StoreError> {
         Ok(match self.read(name, Consistency::Strong).await? {
-            Some(state) if state.holder(token).is_some() => Renewal::Renewed(state),
+            Some(state) if is_live(&state, token) => Renewal::Renewed(state),
             other => Renewal::Gone(other),
         })
     }
@@ -145,4 +142,8 @@ impl Store for LocalStore {
     fn describe(&self) -> String {
         self.path().display().to_string()
     }
+}
+
+fn is_live(state: &LockState, token: Token) -> bool {
+    state.holder(token).is_some_and(|holder| matches!(holder.term, Term::Live { .. }))
 }
