@@ -12,17 +12,17 @@ from scenarios import scenario
 # What a job finds around it, one line each: KEY=VALUE.
 PROBE = r"""
 show() { printf '%s=%s\n' "$1" "${2//$'\n'/ ; }"; }
-kind() { local target; target=$(readlink "/proc/$BASHPID/fd/$1"); show "fd.$1" "${target%%:\[*}"; }
+me=$BASHPID
+kind() { local target; target=$(readlink "/proc/$me/fd/$1"); show "fd.$1" "${target%%:\[*}"; }
 show bash.flags "$-"
-show bash.login "$(shopt login_shell)"
-show bash.options "$(set -o | tr -s ' \t' ' ')"
-show bash.shopt "$(shopt | tr -s ' \t' ' ')"
+show bash.options "$SHELLOPTS"
+show bash.shopt "$BASHOPTS"
 show bash.zero "$0"
 show bash.arguments "$(tr '\0' ' ' < /proc/$$/cmdline)"
 show bash.traps "$(trap -p)"
 show bash.level "$SHLVL"
 kind 0; kind 1; kind 2
-show fds.one-pipe "$([ "$(readlink /proc/$BASHPID/fd/1)" = "$(readlink /proc/$BASHPID/fd/2)" ] && echo yes || echo no)"
+show fds.one-pipe "$([ "$(readlink /proc/$me/fd/1)" = "$(readlink /proc/$me/fd/2)" ] && echo yes || echo no)"
 show fds.child "$(bash -c 'for f in /proc/$$/fd/*; do [ -e "$f" ] && echo "${f##*/}"; done' | sort -n | tr '\n' ' ')"
 show stdin.bytes "$(wc -c)"
 show umask "$(umask)"
@@ -35,8 +35,8 @@ show process.oom "$(cat /proc/$$/oom_score_adj)"
 show process.cgroup "$(cat /proc/$$/cgroup)"
 show process.identity "$(id)"
 for k in SigBlk SigIgn CapInh CapPrm CapEff CapBnd CapAmb NoNewPrivs Seccomp; do show "status.$k" "$(grep "^$k:" /proc/self/status | cut -f2)"; done
-while read -r line; do show "limit.soft.${line%%(*}" "${line##*)}"; done < <(ulimit -aS)
-while read -r line; do show "limit.hard.${line%%(*}" "${line##*)}"; done < <(ulimit -aH)
+while read -r line; do show "limit.soft.${line%%  *}" "${line##*)}"; done < <(ulimit -aS)
+while read -r line; do show "limit.hard.${line%%  *}" "${line##*)}"; done < <(ulimit -aH)
 while IFS= read -r -d '' entry; do show "env.${entry%%=*}" "${entry#*=}"; done < <(env -0)
 """
 
@@ -47,6 +47,7 @@ STATED = {
     r"env\.OLDPWD": "the folder in which the runner starts a stage",
     r"env\.AWS_\w+": "what opens the lock table is not for jobs",
     r"env\.PIPELINE_LOCK_\w+": "what the job may know of its lock",
+    r"fds\.one-pipe": "one pipe for both keeps the order in which a script writes",
     r"process\.cgroup": "a job may have one of its own",
 }
 # A runner before 17.9 takes no exit code from a driver: it always reports 1.
@@ -54,7 +55,7 @@ STATED_BEFORE_17_9 = {r".*: exit code": "this runner takes no exit code from a d
 # What the driver that does nothing leaves as it is.
 STATED_PLAIN = {
     r"env\.(CUSTOM_ENV_\w+|JOB_RESPONSE_FILE|BUILD_(FAILURE_EXIT_CODE|EXIT_CODE_FILE)|SYSTEM_FAILURE_EXIT_CODE)": "meant for drivers, not kept from the job",
-    r"bash\.(login|shopt)|env\.PATH": "the shell executor's bash is a login shell: /etc/profile sets PATH anew",
+    r"bash\.shopt|env\.PATH": "the shell executor's bash is a login shell: /etc/profile sets PATH anew",
     r"bash\.level|env\.SHLVL": "the driver is a bash as well",
     r"process\.group-leader": "the script shares the driver's process group",
     r"shell killed by \w+: output": "the driver's bash tells of it",
@@ -85,7 +86,8 @@ CASES = {
     "reads stdin": "cat; read -r line || echo end of input",
     "a child in a pipe killed by PIPE": "set +o pipefail; yes | head -1",
 }
-VARIABLES = {"BIG": "0123456789abcdef" * 6400, "QUOTED": "it's \"quoted\" \\ $HOME `x`\nsecond line\n\ttab ünïcode"}
+# The runner's own marks in front of each line would be in the way.
+VARIABLES = {"FF_TIMESTAMPS": "false", "BIG": "0123456789abcdef" * 6400, "QUOTED": "it's \"quoted\" \\ $HOME `x`\nsecond line\n\ttab ünïcode"}
 
 
 @dataclass(frozen=True)
@@ -97,29 +99,31 @@ class Outcome:
 
     @property
     def facts(self):
-        """The parts that are compared, by name."""
-        return {"state": self.job.status, "reason": self.job.failure_reason, "exit code": self.job.exit_code, "output": self.output}
+        """The parts that are compared, by name. Lines are sorted: newer runners mix the two streams as it happens."""
+        return {"state": self.job.status, "reason": self.job.failure_reason, "exit code": self.job.exit_code, "output": sorted(self.output.split(b"\n"))}
 
 
 def _run(world, section, script):
-    closed = script is PROBE or not re.search(r"kill|exit|false|exec", script)
-    job = world.job(section, ["echo '<<<'", *script.strip().splitlines(), *(["echo '>>>'"] if closed else [])], variables=VARIABLES)
+    job = world.job(section, script.strip().splitlines(), variables=VARIABLES)
     job.wait_finished(60)
     world.expect(job.trace_intact, f"the log of job {job.id} is not what the runner's checksum says")
     return Outcome(job, _output(job))
 
 
 def _output(job):
-    """What the script itself printed, without the runner's echo of the commands, its closing words, and process numbers."""
+    """What the script printed, without what the runner adds, and without process numbers.
+
+    Where its end can't be told from the runner's closing words (no newline before them), a newline is missing as well.
+    """
     trace = bytes(job.trace).replace(b"\r\x1b[0K", b"\n")
-    trace = re.sub(rb"\x1b\[32;1m\$ .*?\x1b\[0;m\n", b"", trace, flags=re.DOTALL)
-    _, found, rest = trace.partition(b"<<<\n")
+    _, found, rest = trace.partition(b"stage of the job script\x1b[0;m\x1b[0;m\n")
     if not found:
-        return b"(the script printed nothing)"
-    rest = rest.split(b">>>\n")[0] if b">>>\n" in rest else rest
-    rest = re.split(rb"section_(?:end|start):|\x1b\[0K\n|(?:\x1b\[[0-9;]*m)?(?:ERROR|WARNING): ", rest)[0]
+        return b"(the script never ran)"
+    rest = re.sub(rb"\A\x1b\[0;33mWARNING: Starting with version.*\n", b"", rest)  # about the stage's name, for drivers alone
+    rest = re.sub(rb"(?s)\x1b\[32;1m\$ .*?\x1b\[0;m\n", b"", rest)  # the echo of each command
+    rest = re.split(rb"section_end:", rest)[0]
     rest = re.sub(rb"(?m)^\S*: line \d+: +\d+ ", b"bash: line N: PID ", rest)
-    return re.sub(rb"(?s)^ +\d+ (\w+) +\| \(?eval .*", rb"PID \1 | eval SCRIPT", rest, flags=re.MULTILINE)
+    return re.sub(rb"(?ms)^ +\d+ (\w+) +\| \(?eval .*", rb"PID \1 | eval SCRIPT", rest)
 
 
 def _probe(outcome):

@@ -110,17 +110,11 @@ def exit_code(world):
     """A script that exits with 42: the job's own failure, with its code where the runner can take one."""
     job = world.job(world.runner("a"), [*scripts.started(), "exit 42"])
     job.wait_finished(20)
-    world.expect((job.status, job.failure_reason) == ("failed", job_failure(world)), f"the job ended as {job.status} ({job.failure_reason})")
+    world.expect((job.status, job.failure_reason) == ("failed", "script_failure"), f"the job ended as {job.status} ({job.failure_reason})")
     expected = 42 if world.options.version >= (17, 9, 0) else 1
     world.expect(job.exit_code == expected, f"exit code {job.exit_code}, not {expected}")
     world.note(f"exit code {job.exit_code} at the coordinator")
     world.wait_free(2)
-
-
-def job_failure(world):
-    """How the runner names a job's own failure in its final update."""
-    del world
-    return "script_failure"
 
 
 @scenario("left-behind", settings={"kill_grace": "1s"})
