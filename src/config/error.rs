@@ -8,7 +8,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::duration::{DurationError, show_duration};
-use super::suggest::{hint, one_of};
+use super::suggest::hint;
 use super::template::TemplateError;
 
 /// A place in the file. Lines and columns count from 1, columns in characters; 0 where it is not known.
@@ -199,11 +199,7 @@ pub enum Problem {
 fn place_hint(key: &str, known: &[&str], belongs: Option<&str>) -> String {
     match belongs {
         Some(section) => format!("it belongs under `{section}:`"),
-        None if known.len() > 12 => hint(key, known),
-        None => {
-            let near = hint(key, known);
-            if near.starts_with("did") { format!("{near} Known here: {}", one_of(known)) } else { near }
-        }
+        None => hint(key, known),
     }
 }
 

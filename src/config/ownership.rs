@@ -18,7 +18,8 @@
 //!
 //! A shared name is the file's own, and that must stay so: where its template uses what an author may set, it
 //! has to begin with text of the file's, up to a `/` or `:`, and that text can't be the job's host. So no
-//! author's text makes a shared name out of another project's.
+//! author's text makes a shared name out of another project's. (A file that begins its shared names with the host
+//! of another instance that uses the same store shares that instance's names. It says so itself.)
 
 use super::facts::JobFacts;
 use super::scope::is_identity;

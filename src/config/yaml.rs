@@ -45,7 +45,7 @@ impl Value {
             Self::Number(value) => format!("the number {value} (put a text in quotes)"),
             Self::Text(value) => format!("the text \"{}\"", shown(value)),
             Self::List(_) => "a list".to_owned(),
-            Self::Map(_) => "a map of keys and values".to_owned(),
+            Self::Map(_) => "a map of keys and values (put a text that begins with `{` in quotes)".to_owned(),
         }
     }
 }
@@ -58,7 +58,6 @@ pub(super) fn parse(text: &str) -> Result<Node, Fault> {
         with_snippet: false,
         budget: serde_saphyr::budget! {
             max_depth: 16,
-            max_documents: 1,
             max_nodes: 50_000,
             max_events: 200_000,
             max_aliases: 1_000,
@@ -68,14 +67,35 @@ pub(super) fn parse(text: &str) -> Result<Node, Fault> {
         Ok(node) => Ok(node.unwrap_or(Node { place: Place::default(), value: Value::Map(Vec::new()) })),
         Err(error) => {
             let place = error.location().map(Place::from).unwrap_or_default();
-            let message = error.without_snippet().to_string();
-            Err(Fault::new(place, Problem::Syntax(shown_lines(&message))))
+            Err(Fault::new(place, Problem::Syntax(syntax(&error, place))))
+        }
+    }
+}
+
+/// What the parser found, in the words of whoever writes the file.
+fn syntax(error: &serde_saphyr::Error, place: Place) -> String {
+    match error.without_snippet() {
+        serde_saphyr::Error::DuplicateMappingKey { key, .. } => {
+            format!("the key `{}` is there twice: keep one", shown(key.as_deref().unwrap_or_default()))
+        }
+        serde_saphyr::Error::MultipleDocuments { .. } => {
+            "a second document begins here: keep one in a file".to_owned()
+        }
+        serde_saphyr::Error::UnknownAnchor { .. } => {
+            "`*` here refers to an anchor that is not defined; put a text that begins with `*` in quotes"
+                .to_owned()
+        }
+        other => {
+            let message = other.to_string();
+            // The place stands in front of our message already.
+            let place_again = format!(" at line {}, column {}", place.line, place.column);
+            one_line(message.strip_suffix(&place_again).unwrap_or(&message))
         }
     }
 }
 
 /// The parser's message on one line, without what could play tricks on a terminal.
-fn shown_lines(message: &str) -> String {
+fn one_line(message: &str) -> String {
     message.lines().map(str::trim).filter(|line| !line.is_empty()).map(clean).collect::<Vec<_>>().join("; ")
 }
 
@@ -215,6 +235,19 @@ mod tests {
     fn a_key_given_twice_is_an_error_at_its_place() {
         let fault = parse("a: 1\na: 2\n").unwrap_err();
         assert_eq!(fault.place.line, 2, "{fault:?}");
+        assert!(fault.problem.to_string().contains("`a` is there twice"), "{}", fault.problem);
+    }
+
+    #[test]
+    fn a_second_document_is_an_error() {
+        let fault = parse("a: 1\n---\nb: 2\n").unwrap_err();
+        assert!(fault.problem.to_string().contains("second document"), "{}", fault.problem);
+    }
+
+    #[test]
+    fn a_glob_without_quotes_says_that_it_needs_them() {
+        let problem = parse("ref: *main\n").unwrap_err().problem.to_string();
+        assert!(problem.contains("in quotes"), "{problem}");
     }
 
     #[test]
