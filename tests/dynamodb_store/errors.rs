@@ -2,6 +2,7 @@
 
 use std::{
     net::TcpListener,
+    sync::atomic::Ordering,
     time::{Duration, Instant},
 };
 
@@ -14,7 +15,7 @@ use pipeline_lock::{
 };
 
 use crate::{
-    fake::{Answer, error, reply, server},
+    fake::{Answer, black_hole, counting_server, error, reply, server},
     support::{SEED, Table, beat_of, endpoint, held, holder, name, settings, token},
 };
 
@@ -54,6 +55,27 @@ async fn a_name_that_does_not_resolve_is_known_to_have_had_no_effect() {
     let error = write_error(&store_at("http://dynamodb.invalid".into()).await).await;
     assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
     assert!(error.to_string().contains("dynamodb.invalid"), "{error}");
+}
+
+#[tokio::test]
+async fn a_connection_that_does_not_come_about_is_known_to_have_had_no_effect() {
+    let (address, _open) = black_hole();
+    let store = store_at(address.clone()).await;
+    let start = Instant::now();
+    let error = write_error(&store).await;
+    assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
+    assert!(error.to_string().contains(&address), "{error}");
+    assert!(start.elapsed() < store.request_deadline(), "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn requests_share_one_connection() {
+    let (address, connections) = counting_server(error(400, "ThrottlingException", "slow"));
+    let store = store_at(address).await;
+    for _ in 0..5 {
+        assert!(matches!(write_error(&store).await, StoreError::Throttled(_)));
+    }
+    assert_eq!(connections.load(Ordering::Relaxed), 1);
 }
 
 #[tokio::test]

@@ -2,8 +2,18 @@
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
-    net::{TcpListener, TcpStream},
+    net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream},
+    os::fd::OwnedFd,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
+};
+
+use rustix::{
+    io::Errno,
+    net::{AddressFamily, SocketFlags, SocketType, bind, connect, getsockname, listen, socket_with},
 };
 
 /// What the server does with a request.
@@ -30,15 +40,40 @@ pub fn reply(status: u16, headers: &str, body: &str) -> Answer {
 
 /// Starts it and returns its address. It ends with the test's process.
 pub fn server(answer: Answer) -> String {
+    counting_server(answer).0
+}
+
+/// The same, with the number of connections that it has had.
+pub fn counting_server(answer: Answer) -> (String, Arc<AtomicUsize>) {
+    let connections = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&connections);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {
         for connection in listener.incoming() {
+            count.fetch_add(1, Ordering::Relaxed);
             let answer = answer.clone();
             thread::spawn(move || serve(connection.unwrap(), &answer));
         }
     });
-    format!("http://{address}")
+    (format!("http://{address}"), connections)
+}
+
+/// An address where every connection waits for ever: a listener that never accepts, and whose queue is full.
+pub fn black_hole() -> (String, Vec<OwnedFd>) {
+    let socket = |flags| socket_with(AddressFamily::INET, SocketType::STREAM, flags, None).unwrap();
+    let listener = socket(SocketFlags::CLOEXEC);
+    bind(&listener, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).unwrap();
+    listen(&listener, 0).unwrap();
+    let address = SocketAddrV4::try_from(getsockname(&listener).unwrap()).unwrap();
+    let mut open = vec![listener];
+    for _ in 0..4 {
+        let waiting = socket(SocketFlags::NONBLOCK | SocketFlags::CLOEXEC);
+        // The first ones fill the queue.
+        assert!(matches!(connect(&waiting, &address), Ok(()) | Err(Errno::INPROGRESS)));
+        open.push(waiting);
+    }
+    (format!("http://{address}"), open)
 }
 
 fn serve(connection: TcpStream, answer: &Answer) {

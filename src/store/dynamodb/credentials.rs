@@ -13,7 +13,7 @@ use aws_credential_types::{
 };
 use aws_sdk_dynamodb::config::SharedHttpClient;
 
-use super::{DynamoDbSettings, error::innermost, place::Place};
+use super::{DynamoDbSettings, cause::innermost, place::Place};
 use crate::store::StoreError;
 
 /// How long the first look for credentials may take: a program named in a profile, a role that is assumed.

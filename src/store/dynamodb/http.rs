@@ -56,6 +56,8 @@ impl ByScheme {
         Connector::builder().connector_settings(self.settings.clone()).pool_max_idle_per_host(1)
     }
 
+    /// Proxies (`HTTPS_PROXY`, `NO_PROXY`) are for TLS alone: what is asked without is on this host or next to
+    /// it, as a machine's own metadata are.
     fn connector(&self, uri: &str) -> &Connector {
         if uri.starts_with("https:") {
             self.tls.get_or_init(|| {

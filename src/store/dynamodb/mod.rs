@@ -3,7 +3,11 @@
 //! The table has the partition key `LockID` (a string), and DynamoDB's time-to-live on `ExpiresAt`. Every
 //! change is one `UpdateItem` with a condition, and asks for the item when the condition fails
 //! (`ReturnValuesOnConditionCheckFailure=ALL_OLD`), so that no step needs a read of its own.
+//!
+//! IAM actions: `GetItem` and `UpdateItem` to lock, `Scan` to list; to create the table `CreateTable`,
+//! `DescribeTable`, `DescribeTimeToLive` and `UpdateTimeToLive`.
 
+mod cause;
 mod clock;
 mod connect;
 mod credentials;
@@ -13,6 +17,7 @@ mod http;
 mod item;
 mod place;
 mod renew;
+mod reply;
 mod settings;
 mod store;
 mod swap;

@@ -1,9 +1,6 @@
 //! A renewal: a write on one's own entry alone, which never loses against waiters and never makes anything.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
-};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
@@ -27,23 +24,43 @@ pub(super) fn beat(index: usize, token: Token, beat: Beat) -> Change {
     }
 }
 
-/// Who held a lock when it was last seen, in the order of the document: an entry is renewed by its index.
+/// Where the holds that are renewed here were last seen in their documents: an entry is written by its index.
 #[derive(Debug, Default)]
-pub(super) struct Seen(Mutex<HashMap<LockName, Vec<Token>>>);
+pub(super) struct Seen(Mutex<Vec<Hold>>);
+
+#[derive(Debug)]
+struct Hold {
+    name: LockName,
+    token: Token,
+    index: usize,
+}
 
 impl Seen {
-    pub(super) fn note(&self, name: &LockName, state: &LockState) {
-        let tokens: Vec<Token> = state.holders.iter().map(|h| h.token).collect();
-        self.lock().insert(name.clone(), tokens);
-    }
-
-    /// Where the hold of `token` was; the first place if it was not seen.
+    /// Where to try first.
     pub(super) fn index(&self, name: &LockName, token: Token) -> usize {
-        let seen = self.lock();
-        seen.get(name).and_then(|tokens| tokens.iter().position(|t| *t == token)).unwrap_or(0)
+        self.lock().iter().find(|h| h.token == token && h.name == *name).map_or(0, |h| h.index)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<LockName, Vec<Token>>> {
+    /// Remembers a hold that was renewed.
+    pub(super) fn keep(&self, name: &LockName, token: Token, index: usize) {
+        let mut holds = self.lock();
+        holds.retain(|h| h.token != token || h.name != *name);
+        holds.push(Hold { name: name.clone(), token, index });
+    }
+
+    /// Takes in a document: holds may have moved, or ended.
+    pub(super) fn note(&self, name: &LockName, state: &LockState) {
+        self.lock().retain_mut(|hold| {
+            if hold.name != *name {
+                return true;
+            }
+            let index = state.holders.iter().position(|h| h.token == hold.token);
+            hold.index = index.unwrap_or(hold.index);
+            index.is_some()
+        });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Hold>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

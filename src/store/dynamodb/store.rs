@@ -132,6 +132,7 @@ impl Store for DynamoDbStore {
         for _ in 0..RENEWAL_TRIES {
             let item = match self.change(name, renew::beat(index, token, beat)).await? {
                 Changed::Done(item) => {
+                    self.seen.keep(name, token, index);
                     let map = item::map(name, item.ok_or_else(|| self.incomplete())?)?;
                     return Ok(Renewal::Renewed(self.renewed(name, map)?));
                 }
