@@ -3,7 +3,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use super::{Beat, LockState, Moment, Term, Token, Waiter};
+use super::{Beat, LockState, Moment, Rev, Term, Token, Waiter};
 
 /// How long a waiter that could be granted the lock has to claim it before others may pass over it.
 pub const CLAIM_WINDOW: Duration = Duration::from_secs(15);
@@ -28,6 +28,7 @@ const LOOKS_PER_AGE: u32 = 4;
 /// What one waiter has seen of a lock, and since when.
 #[derive(Clone, Debug, Default)]
 pub struct Watch {
+    newest: Option<Rev>,
     leased: Vec<Sighting>,
     ready: Vec<Ready>,
     holders: Vec<Token>,
@@ -74,6 +75,13 @@ impl Watch {
             (self.holders, self.holders_since) = (holders, Some(now));
         }
         self.observe_ready(state, now);
+        self.newest = self.newest.max(Some(state.rev));
+    }
+
+    /// Whether nothing newer than `state` was observed. What an older document does not show may be there
+    /// now: from such a one nothing is concluded about one's own place.
+    pub fn is_newest(&self, state: &LockState) -> bool {
+        Some(state.rev) >= self.newest
     }
 
     /// Each has a window of its own, from when it could claim; who was passed over gets a second one.

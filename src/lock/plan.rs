@@ -16,7 +16,7 @@ pub struct Sight<'a> {
     pub gone: &'a [Token],
     /// Whether the request may wait.
     pub may_queue: bool,
-    /// Whether the request has been in the queue.
+    /// Whether the request has been in the queue, by any document that `watch` has observed.
     pub was_queued: bool,
 }
 
@@ -72,7 +72,8 @@ pub enum RemovalReason {
     Forced,
 }
 
-/// The next step of `request` after it saw `current`, which `watch` has observed. `wall` is the wall clock,
+/// The next step of `request` after it saw `current`, which `watch` has observed (as every other document
+/// before it, the replies to one's own writes too). `wall` is the wall clock,
 /// for the mark of a lock that becomes free.
 pub fn plan(current: &LockState, request: &Request, watch: &Watch, sight: Sight<'_>, wall: EpochMs) -> Plan {
     if current.holder(request.token).is_some() {
@@ -81,7 +82,7 @@ pub fn plan(current: &LockState, request: &Request, watch: &Watch, sight: Sight<
     if current.is_newer() {
         return Plan::Newer;
     }
-    if sight.was_queued && lost_its_place(current, request) {
+    if sight.was_queued && watch.is_newest(current) && lost_its_place(current, request) {
         return Plan::Superseded;
     }
     let mut next = current.clone();

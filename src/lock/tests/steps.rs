@@ -140,6 +140,18 @@ fn a_waiter_whose_place_a_newer_try_has_is_told_so() {
 }
 
 #[test]
+fn a_stale_view_of_the_time_before_it_queued_does_not_tell_a_waiter_that_it_was_replaced() {
+    let before = lock(&[&job(1)]);
+    let again = Request { replaces: None, ..retry(&job(1), 10) };
+    let mut after = before.clone();
+    ask(&mut after, &again);
+    let mut watch = watched(&before, at(0));
+    watch.observe(&after, at(0));
+    watch.observe(&before, at(1));
+    assert_ne!(step(&before, &again, &watch, sight(at(1))), Plan::Superseded);
+}
+
+#[test]
 fn a_waiter_whose_place_somebody_removed_queues_again() {
     let state = lock(&[&job(1)]);
     assert_eq!(written(step(&state, &job(2), &watched(&state, at(0)), sight(at(0)))).1, Outcome::Queued);
