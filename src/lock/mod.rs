@@ -14,6 +14,9 @@ mod transition;
 mod value;
 mod who;
 
+#[cfg(test)]
+mod tests;
+
 pub use admission::MAX_HOLDERS;
 pub use codec::CodecError;
 pub use ids::{Beat, EpochMs, Fence, Moment, Owner, Rev, Ticket, Token};

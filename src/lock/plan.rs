@@ -81,10 +81,7 @@ pub fn plan(current: &LockState, request: &Request, watch: &Watch, sight: Sight<
     if current.is_newer() {
         return Plan::Newer;
     }
-    if sight.was_queued
-        && current.waiter(request.token).is_none()
-        && current.is_taken_over(request.token, &request.owner)
-    {
+    if sight.was_queued && lost_its_place(current, request) {
         return Plan::Superseded;
     }
     let mut next = current.clone();
@@ -113,6 +110,12 @@ pub fn plan(current: &LockState, request: &Request, watch: &Watch, sight: Sight<
     }
     next.seal(wall);
     Plan::Write { next: Box::new(next), outcome, removed }
+}
+
+/// Whether a try of the same job that is not the one before has the place of `request`.
+fn lost_its_place(current: &LockState, request: &Request) -> bool {
+    let older = |token| token == request.token || Some(token) == request.replaces;
+    current.waiter(request.token).is_none() && current.tries_of(&request.owner).any(|token| !older(token))
 }
 
 /// Ends the holds that are over: by death, by lease, by time, by force.

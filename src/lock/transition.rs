@@ -93,9 +93,15 @@ impl LockState {
 
     /// Whether a newer incarnation of the same job holds or waits in the stead of `token`.
     pub fn is_taken_over(&self, token: Token, owner: &Owner) -> bool {
-        !owner.has_members()
-            && (self.holders.iter().any(|h| h.owner == *owner && h.token != token)
-                || self.queue.iter().any(|w| w.owner == *owner && w.token != token))
+        self.tries_of(owner).any(|other| other != token)
+    }
+
+    /// The tokens that a job has here; those of a pipeline's members are no tries of the same thing.
+    pub(super) fn tries_of<'a>(&'a self, owner: &'a Owner) -> impl Iterator<Item = Token> + 'a {
+        let holders = self.holders.iter().map(|h| (&h.owner, h.token));
+        let waiters = self.queue.iter().map(|w| (&w.owner, w.token));
+        let is_own = move |of: &Owner| of == owner && !owner.has_members();
+        holders.chain(waiters).filter(move |(of, _)| is_own(of)).map(|(_, token)| token)
     }
 
     /// Finishes a change: the next revision, and the mark that lets DynamoDB delete an item which nobody
