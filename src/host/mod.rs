@@ -1,1 +1,18 @@
-//! What the kernel of this host knows: clocks, processes, files that are held.
+//! What the kernel of this host gives: clocks, processes and their trees, files that are held, sockets between
+//! processes. A leaf layer: nothing in here knows what a lock is. Linux only.
+
+pub mod async_fd;
+pub mod bell;
+pub mod cgroup;
+mod cgroup_mount;
+pub mod clock;
+pub mod ending;
+pub mod presence;
+mod proc_stat;
+pub mod process;
+pub mod scan;
+pub mod subreaper;
+pub mod tree;
+
+#[cfg(test)]
+mod testing;

@@ -1,0 +1,236 @@
+//! A cgroup v2 of a job's own, where this process may make one: it knows the job's processes whatever they do to
+//! hide, and freezes and kills them in one step.
+
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::fs::{Mode, OFlags};
+use uuid::Uuid;
+
+use super::cgroup_mount;
+use super::clock::BootTime;
+use super::process::Pid;
+
+/// How the name of each of our cgroups begins.
+const PREFIX: &str = "pipeline-lock-";
+
+/// `f_type` of the cgroup v2 filesystem (`CGROUP2_SUPER_MAGIC` in linux/magic.h).
+const CGROUP2_MAGIC: u64 = 0x6367_7270;
+
+/// How long to wait between two attempts to remove a cgroup whose processes are going.
+const REMOVE_RETRY: Duration = Duration::from_millis(5);
+
+/// A cgroup v2 that belongs to one job. Dropping this leaves it in place; [`Cgroup::remove`] removes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cgroup {
+    path: PathBuf,
+}
+
+impl Cgroup {
+    /// Makes the cgroup of `token` below that of this process; none where that is not possible: no cgroup v2, a
+    /// read-only mount (most containers), no permission (a service without `Delegate=yes` that is not root).
+    #[must_use]
+    pub fn create(token: Uuid) -> Option<Self> {
+        let Some(parent) = cgroup_mount::own_cgroup() else {
+            tracing::debug!("no cgroup v2 for the job: this process is in none that it can see");
+            return None;
+        };
+        let path = parent.join(format!("{PREFIX}{token}"));
+        match fs::create_dir(&path) {
+            Ok(()) => Some(Self { path }),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Some(Self { path }),
+            Err(error) => {
+                tracing::debug!(path = %path.display(), %error, "no cgroup v2 for the job");
+                None
+            }
+        }
+    }
+
+    /// The cgroup that an earlier process made at `path`; none if it is gone, or if that is no cgroup of ours,
+    /// so that no record, however broken, makes anyone kill a stranger.
+    #[must_use]
+    pub fn open(path: &Path) -> Option<Self> {
+        let token = path.file_name()?.to_str()?.strip_prefix(PREFIX)?;
+        Uuid::parse_str(token).ok()?;
+        let filesystem = rustix::fs::statfs(path).ok()?;
+        let is_cgroup = u64::try_from(filesystem.f_type).is_ok_and(|magic| magic == CGROUP2_MAGIC);
+        (is_cgroup && path.is_absolute()).then(|| Self { path: path.to_owned() })
+    }
+
+    /// Where it is: to be recorded for a later [`Cgroup::open`].
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file that moves a process in: a child calls [`enter`] with it between fork and exec. Closed on exec.
+    ///
+    /// # Errors
+    /// What open(2) says.
+    pub fn procs_fd(&self) -> io::Result<OwnedFd> {
+        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+        Ok(rustix::fs::open(self.path.join("cgroup.procs"), flags, Mode::empty())?)
+    }
+
+    /// The processes in it, and in cgroups that they made below it. Zombies are not among them.
+    #[must_use]
+    pub fn pids(&self) -> Vec<Pid> {
+        let mut pids = Vec::new();
+        for directory in subtree(&self.path) {
+            let listed = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
+            // 0 is a process outside of our pid namespace.
+            pids.extend(listed.lines().filter_map(|line| line.parse().ok().and_then(Pid::new)));
+        }
+        pids
+    }
+
+    /// Whether a process lives in it or below: exact, since the kernel counts them. A cgroup that is gone is empty.
+    #[must_use]
+    pub fn is_populated(&self) -> bool {
+        let events = fs::read_to_string(self.path.join("cgroup.events")).unwrap_or_default();
+        events.lines().any(|line| line == "populated 1")
+    }
+
+    /// Kills all that is in it and below, forks in progress included. False where the kernel can't (before 5.14);
+    /// then the processes have to be killed one by one.
+    ///
+    /// # Errors
+    /// What writing `cgroup.kill` says.
+    pub fn kill(&self) -> io::Result<bool> {
+        self.write_if_there("cgroup.kill", "1")
+    }
+
+    /// Stops (`true`) or continues all that is in it and below; the kernel does so shortly after. KILL works on frozen
+    /// processes, other signals wait. False where the kernel can't (before 5.2).
+    ///
+    /// # Errors
+    /// What writing `cgroup.freeze` says.
+    pub fn freeze(&self, frozen: bool) -> io::Result<bool> {
+        self.write_if_there("cgroup.freeze", if frozen { "1" } else { "0" })
+    }
+
+    /// Removes it with what was made below it, trying until `deadline` while processes are still going. One that is
+    /// gone is removed.
+    ///
+    /// # Errors
+    /// `ResourceBusy` when a process was in it up to the deadline; or what rmdir(2) says.
+    pub fn remove(&self, deadline: BootTime) -> io::Result<()> {
+        loop {
+            match self.try_remove() {
+                Err(error) if error.kind() == ErrorKind::ResourceBusy && BootTime::now() < deadline => {
+                    std::thread::sleep(REMOVE_RETRY);
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    fn try_remove(&self) -> io::Result<()> {
+        for directory in subtree(&self.path).iter().rev() {
+            match fs::remove_dir(directory) {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn write_if_there(&self, file: &str, text: &str) -> io::Result<bool> {
+        // A plain open without O_CREAT: on this filesystem a file that is missing is one that the kernel lacks.
+        let opened = fs::OpenOptions::new().write(true).open(self.path.join(file));
+        match opened.and_then(|mut file| io::Write::write_all(&mut file, text.as_bytes())) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Moves the calling process into the cgroup whose [`Cgroup::procs_fd`] this is. Async-signal-safe: one write.
+///
+/// # Errors
+/// What the kernel says; the process then stays where it was.
+pub fn enter(procs: impl AsFd) -> io::Result<()> {
+    rustix::io::write(procs, b"0")?;
+    Ok(())
+}
+
+/// `top` and all directories below it, each after the one that holds it.
+fn subtree(top: &Path) -> Vec<PathBuf> {
+    let mut found = vec![top.to_owned()];
+    let mut next = 0;
+    while let Some(directory) = found.get(next) {
+        let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+        let is_directory = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
+        let below: Vec<PathBuf> = entries.filter(is_directory).map(|entry| entry.path()).collect();
+        found.extend(below);
+        next += 1;
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::testing::{Guarded, eventually, with_cgroup};
+    use std::os::unix::process::CommandExt;
+    use std::process::Command;
+
+    fn sleeper_in(cgroup: &Cgroup, script: &str) -> Guarded {
+        let procs = cgroup.procs_fd().unwrap();
+        let mut shell = Command::new("sh");
+        shell.args(["-c", script]);
+        // SAFETY: `enter` is one write(2) to a file descriptor that is open in the child: async-signal-safe.
+        unsafe { shell.pre_exec(move || enter(&procs)) };
+        Guarded::spawn(&mut shell)
+    }
+
+    #[test]
+    fn a_child_that_enters_is_listed_with_all_that_it_starts() {
+        with_cgroup(|cgroup| {
+            assert!(!cgroup.is_populated());
+            let child = sleeper_in(cgroup, "setsid sleep 600 & exec sleep 600");
+            eventually("both are listed", || cgroup.pids().len() == 2);
+            assert!(cgroup.pids().contains(&child.pid()));
+            assert!(!cgroup.pids().contains(&Pid::me()));
+            assert!(cgroup.is_populated());
+        });
+    }
+
+    #[test]
+    fn what_is_killed_leaves_a_cgroup_that_can_be_removed() {
+        with_cgroup(|cgroup| {
+            let _child = sleeper_in(cgroup, "setsid sleep 600 & exec sleep 600");
+            eventually("both are listed", || cgroup.pids().len() == 2);
+            fs::create_dir(cgroup.path().join("made-by-the-job")).unwrap();
+            let busy = cgroup.remove(BootTime::now()).unwrap_err();
+            assert_eq!(busy.kind(), ErrorKind::ResourceBusy);
+            if !cgroup.kill().unwrap() {
+                for pid in cgroup.pids() {
+                    rustix::process::kill_process(pid.into(), rustix::process::Signal::KILL).unwrap();
+                }
+            }
+            cgroup.remove(BootTime::now() + Duration::from_secs(20)).unwrap();
+            assert!(!cgroup.path().exists());
+            assert!(cgroup.pids().is_empty());
+            assert!(!cgroup.is_populated());
+            cgroup.remove(BootTime::now()).expect("one that is gone is removed");
+        });
+    }
+
+    #[test]
+    fn a_later_process_opens_only_what_is_ours() {
+        with_cgroup(|cgroup| {
+            assert_eq!(Cgroup::open(cgroup.path()).as_ref(), Some(cgroup));
+            let parent = cgroup.path().parent().unwrap();
+            assert_eq!(Cgroup::open(parent), None, "a cgroup, but not ours");
+        });
+        let elsewhere = tempfile::tempdir().unwrap();
+        let path = elsewhere.path().join(format!("{PREFIX}{}", Uuid::new_v4()));
+        fs::create_dir(&path).unwrap();
+        assert_eq!(Cgroup::open(&path), None, "our name, but no cgroup");
+    }
+}

@@ -1,0 +1,85 @@
+//! What the kernel says of one process in one line: `/proc/PID/stat`.
+
+use std::fs;
+
+use super::process::{Pid, ProcId};
+
+/// What `/proc/PID/stat` says (proc_pid_stat(5)).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Stat {
+    /// The id of the process.
+    pub pid: Pid,
+    /// The name of the command.
+    pub command: String,
+    /// The state: `R`, `S`, `D`, `T`, `Z` …
+    pub state: char,
+    /// The parent; none for those whose parent lies outside of this pid namespace.
+    pub parent: Option<Pid>,
+    /// How many threads there are.
+    pub threads: u32,
+    /// Ticks since boot.
+    pub start_time: u64,
+}
+
+impl Stat {
+    /// Reads the line of `pid`; none if there is no such process (or it can't be seen).
+    pub fn read(pid: Pid) -> Option<Self> {
+        Self::parse(&String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/stat")).ok()?))
+    }
+
+    /// Takes the line apart. The command may hold anything, also `) R 1`: only the last parenthesis ends it.
+    fn parse(line: &str) -> Option<Self> {
+        let (pid, rest) = line.split_once(" (")?;
+        let (command, rest) = rest.rsplit_once(") ")?;
+        let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+        // The state is field 3 of the manual page.
+        let field = |number: usize| fields.get(number - 3).copied();
+        Some(Self {
+            pid: Pid::new(pid.parse().ok()?)?,
+            command: command.to_owned(),
+            state: field(3)?.chars().next()?,
+            parent: Pid::new(field(4)?.parse().ok()?),
+            threads: field(20)?.parse().ok()?,
+            start_time: field(22)?.parse().ok()?,
+        })
+    }
+
+    /// Whether the process runs (or could). A zombie whose other threads go on does: its first thread alone ended.
+    pub fn is_alive(&self) -> bool {
+        !matches!(self.state, 'Z' | 'X' | 'x') || self.threads > 1
+    }
+
+    /// Which process this is.
+    pub fn id(&self) -> ProcId {
+        ProcId { pid: self.pid, start_time: self.start_time }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINE: &str =
+        "4242 (a) R 1 (b)) S 17 4242 4242 0 -1 4194304 107 0 0 0 0 0 0 0 20 0 1 0 998877 2469888 200";
+
+    #[test]
+    fn a_command_with_parentheses_is_told_from_the_fields_after_it() {
+        let stat = Stat::parse(LINE).unwrap();
+        assert_eq!(stat.command, "a) R 1 (b)");
+        assert_eq!((stat.state, stat.parent, stat.threads), ('S', Pid::new(17), 1));
+        assert_eq!(stat.id(), ProcId { pid: Pid::new(4242).unwrap(), start_time: 998_877 });
+    }
+
+    #[test]
+    fn a_zombie_is_dead_unless_its_other_threads_run_on() {
+        let zombie = Stat::parse(&LINE.replace(" S 17", " Z 17")).unwrap();
+        assert!(!zombie.is_alive());
+        assert!(Stat { threads: 2, ..zombie }.is_alive());
+    }
+
+    #[test]
+    fn a_line_cut_short_is_no_process() {
+        assert_eq!(Stat::parse("4242 (sh) S 17 4242"), None);
+        assert_eq!(Stat::parse(""), None);
+    }
+}

@@ -1,0 +1,124 @@
+//! Being the parent of last resort for all that one's children start, and reaping what ends.
+
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+
+use rustix::process::{WaitId, WaitIdOptions, WaitOptions, set_child_subreaper, wait, waitid};
+
+use super::process::Pid;
+
+/// What [`reap`] found.
+#[derive(Debug, Default)]
+pub struct Reaped {
+    /// The children that had ended, in no order, and how.
+    pub ended: Vec<(Pid, ExitStatus)>,
+    /// Whether children are left that still run. If not, nothing that ever descended from this process lives,
+    /// provided that it was the child subreaper all the time: that is exact, unlike any look at `/proc`.
+    pub children_left: bool,
+}
+
+/// Makes this process the child subreaper: a descendant whose parent ends becomes its child, in whatever session or
+/// process group it is (prctl(2), `PR_SET_CHILD_SUBREAPER`). Not inherited by children.
+///
+/// # Errors
+/// What prctl(2) says.
+pub fn become_subreaper() -> io::Result<()> {
+    Ok(set_child_subreaper(Some(Pid::me().into()))?)
+}
+
+/// Reaps every child that has ended, without waiting for one.
+///
+/// It takes *any* child: in a process that uses it, nobody else can wait for one ([`std::process::Child`] and
+/// tokio's would find theirs gone). To be called at every SIGCHLD.
+#[must_use]
+pub fn reap() -> Reaped {
+    let mut reaped = Reaped::default();
+    loop {
+        match wait(WaitOptions::NOHANG) {
+            Ok(Some((pid, status))) => {
+                reaped.ended.push((pid.into(), ExitStatus::from_raw(status.as_raw())));
+            }
+            Ok(None) => {
+                reaped.children_left = true;
+                return reaped;
+            }
+            Err(rustix::io::Errno::INTR) => {}
+            // ECHILD: there are none.
+            Err(_) => return reaped,
+        }
+    }
+}
+
+/// Whether this process has a child at all, also one that has ended and is not reaped. Reaps none.
+#[must_use]
+pub fn has_children() -> bool {
+    let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    !matches!(waitid(WaitId::All, look), Err(rustix::io::Errno::CHILD))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::process::{ProcId, Signal};
+    use crate::host::scan::descendants;
+    use crate::host::testing::{eventually, in_own_process};
+    use std::process::Command;
+
+    fn shell(script: &str) -> Pid {
+        Pid::of_child(&Command::new("sh").args(["-c", script]).spawn().unwrap())
+    }
+
+    fn reap_until(what: &str, mut over: impl FnMut(&Reaped) -> bool) -> Vec<(Pid, ExitStatus)> {
+        let mut ended = Vec::new();
+        eventually(what, || {
+            let mut reaped = reap();
+            ended.append(&mut reaped.ended);
+            over(&reaped)
+        });
+        ended
+    }
+
+    #[test]
+    fn a_process_without_children_has_none_to_reap() {
+        in_own_process("host::subreaper::tests::a_process_without_children_has_none_to_reap", || {
+            assert!(!has_children());
+            let reaped = reap();
+            assert!(reaped.ended.is_empty());
+            assert!(!reaped.children_left);
+        });
+    }
+
+    #[test]
+    fn each_child_is_reaped_once_with_its_status() {
+        in_own_process("host::subreaper::tests::each_child_is_reaped_once_with_its_status", || {
+            let (three, killed) = (shell("exit 3"), shell("kill -9 $$"));
+            let mut ended = reap_until("both are reaped", |reaped| !reaped.children_left);
+            ended.sort_by_key(|(pid, _)| (*pid == killed, *pid));
+            let statuses: Vec<_> = ended.iter().map(|(pid, end)| (*pid, end.code(), end.signal())).collect();
+            assert_eq!(statuses, [(three, Some(3), None), (killed, None, Some(9))]);
+        });
+    }
+
+    #[test]
+    fn what_a_child_left_behind_comes_to_the_subreaper() {
+        in_own_process("host::subreaper::tests::what_a_child_left_behind_comes_to_the_subreaper", || {
+            become_subreaper().unwrap();
+            let child = shell("setsid sh -c 'setsid sleep 600 & setsid sleep 600 &'");
+            let sleepers = || {
+                let names = descendants(&[ProcId::me()]).into_iter().map(ProcId::command);
+                names.collect::<Vec<_>>() == [Some("sleep".to_owned()), Some("sleep".to_owned())]
+            };
+            let ended = reap_until("only the sleepers are left", |_| sleepers());
+            assert!(ended.iter().any(|(pid, end)| *pid == child && end.success()));
+            assert!(reap().children_left, "the two sleepers are children now");
+            assert!(has_children());
+            for stray in descendants(&[ProcId::me()]) {
+                assert!(stray.signal(Signal::KILL).unwrap());
+            }
+            let ended = reap_until("both are reaped", |reaped| !reaped.children_left);
+            assert!(ended.iter().filter(|(_, end)| end.signal() == Some(9)).count() == 2, "{ended:?}");
+            assert!(!has_children());
+        });
+    }
+}
