@@ -7,6 +7,7 @@ pub mod cgroup;
 mod cgroup_mount;
 pub mod clock;
 pub mod ending;
+pub mod filesystem;
 pub mod presence;
 mod proc_stat;
 pub mod process;
