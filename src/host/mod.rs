@@ -8,6 +8,7 @@ mod cgroup_mount;
 pub mod clock;
 pub mod ending;
 pub mod peer;
+pub mod filesystem;
 pub mod presence;
 mod proc_stat;
 pub mod process;

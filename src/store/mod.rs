@@ -61,7 +61,7 @@ pub enum Swap {
 pub enum Renewal {
     /// The renewal was counted; the document as it stands now.
     Renewed(LockState),
-    /// The token holds nothing; the document as it stands now, if there is one.
+    /// The token has no live hold; the document as it stands now, if there is one.
     Gone(Option<LockState>),
 }
 

@@ -5,48 +5,17 @@ use std::{
     fs::{self, File},
     io::{Read, Seek, SeekFrom, Write},
     os::unix::fs::{PermissionsExt, symlink},
-    path::{Path, PathBuf},
-    process::Command,
-    thread,
+    path::Path,
     time::{Duration, Instant},
 };
 
 use pipeline_lock::{
-    lock::{CodecError, EpochMs, LockState, Value},
-    store::{Consistency, Expected, LocalStore, Store, StoreError, Swap},
+    lock::{CodecError, EpochMs, LockState},
+    store::{Consistency, Expected, LocalStore, Store, StoreError},
 };
 use rusqlite::Connection;
-use tempfile::{TempDir, tempdir};
 
-use crate::support::{
-    a_name, begin, block_on, child_with_own_mounts, count, name_of, open, raise, role, run,
-};
-
-/// A folder and the path of a database in it that is not there yet.
-fn place() -> (TempDir, PathBuf) {
-    let folder = tempdir().unwrap();
-    let path = folder.path().canonicalize().unwrap().join("locks.db");
-    (folder, path)
-}
-
-/// A database with one document in it, closed.
-fn made() -> (TempDir, PathBuf) {
-    let (folder, path) = place();
-    block_on(begin(&open(&path)));
-    (folder, path)
-}
-
-/// The message of a refusal, which names the file, the cause and a way out.
-fn refusal(path: &Path, cause: &str) -> String {
-    match LocalStore::open(path) {
-        Err(StoreError::Refused(message)) => {
-            assert!(message.contains("locks.db") && message.contains(cause), "{message}");
-            assert!(message.contains(": "), "no way out: {message}");
-            message
-        }
-        other => panic!("expected a refusal ({cause}), got {other:?}"),
-    }
-}
+use crate::support::{a_name, begin, block_on, count, made, open, place, raise, refusal};
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o7777
@@ -196,96 +165,6 @@ fn a_damaged_document_is_an_error_of_its_lock_alone() {
             std::slice::from_ref(&other)
         );
     }
-}
-
-/// Root may read and write everything; without that right the mode counts for root, too.
-#[test]
-fn a_file_without_permission_is_refused() {
-    let (_folder, path) = made();
-    for (file, mode) in [("locks.db", 0o400), ("locks.db-wal", 0o400), ("locks.db-shm", 0o400)] {
-        let file = path.with_file_name(file);
-        let before = fs::metadata(&file).unwrap().permissions();
-        fs::set_permissions(&file, PermissionsExt::from_mode(mode)).unwrap();
-        let refused = thread::scope(|scope| {
-            let powerless = scope.spawn(|| {
-                drop_capabilities();
-                LocalStore::open(&path).and_then(|store| block_on(raise(&store)))
-            });
-            powerless.join().unwrap()
-        });
-        let Err(StoreError::Refused(message)) = refused else { panic!("{}: {refused:?}", file.display()) };
-        assert!(message.contains("may not write"), "{message}");
-        assert!(message.contains(&format!("with mode {mode:o}")), "{message}");
-        fs::set_permissions(&file, before).unwrap();
-    }
-    open(&path);
-}
-
-#[test]
-fn a_folder_without_permission_is_refused() {
-    let (folder, path) = place();
-    fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o500)).unwrap();
-    thread::scope(|scope| {
-        let powerless = scope.spawn(|| {
-            drop_capabilities();
-            refusal(&path, "cannot be made (Permission denied");
-            refusal(&path.with_file_name("below/locks.db"), "has no folder, and none can be made");
-        });
-        powerless.join().unwrap();
-    });
-}
-
-/// Takes this thread's power to read and write everything.
-fn drop_capabilities() {
-    use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
-    let none = CapabilitySet::empty();
-    set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none }).unwrap();
-}
-
-#[test]
-fn a_read_only_filesystem_is_refused() {
-    let Some(path) = role() else {
-        let (_folder, path) = made();
-        return run(&mut child_with_own_mounts(name_of(a_read_only_filesystem_is_refused), &path));
-    };
-    let folder = path.parent().unwrap();
-    let store = open(&path);
-    run(Command::new("mount").arg("--bind").args([folder, folder]));
-    run(Command::new("mount").args(["-o", "remount,bind,ro"]).arg(folder));
-    refusal(&path, "is on a read-only filesystem");
-    refusal(&path.with_file_name("new.locks.db"), "Read-only file system");
-    drop(store);
-}
-
-/// The swap fails with its cause, changes nothing, and works again once there is room.
-#[test]
-fn a_full_disk_is_told_and_passes() {
-    let Some(path) = role() else {
-        let (_folder, path) = place();
-        return run(&mut child_with_own_mounts(name_of(a_full_disk_is_told_and_passes), &path));
-    };
-    let folder = path.parent().unwrap();
-    run(Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(folder));
-    let store = open(&path);
-    let before = block_on(begin(&store));
-    let filler = folder.join("filler");
-    let mut file = File::create(&filler).unwrap();
-    while file.write_all(&[0; 4096]).is_ok() {}
-
-    let mut large = before.clone();
-    large.extra.insert("Padding".into(), Value::S("x".repeat(50_000)));
-    large.seal(store.now());
-    let is_full = |error: &StoreError| matches!(error, StoreError::Unavailable(m) if m.contains("disk or quota is full") && m.contains("free some space"));
-    let error = block_on(store.swap(&a_name(), Expected::This(&before), &large)).unwrap_err();
-    assert!(is_full(&error), "{error:?}");
-    let error = LocalStore::open(&folder.join("another.locks.db")).unwrap_err();
-    assert!(is_full(&error), "{error:?}");
-    assert_eq!(block_on(store.read(&a_name(), Consistency::Strong)).unwrap(), Some(before.clone()));
-
-    fs::remove_file(&filler).unwrap();
-    drop(file);
-    let swap = block_on(store.swap(&a_name(), Expected::This(&before), &large)).unwrap();
-    assert_eq!(swap, Swap::Swapped(large));
 }
 
 #[test]

@@ -11,6 +11,7 @@ use pipeline_lock::{
     lock::{EpochMs, LockName, LockState, Value},
     store::{Consistency, Expected, LocalStore, Store, StoreError, Swap},
 };
+use tempfile::{TempDir, tempdir};
 
 /// What a child process finds in its environment: the database that it is to use.
 const DATABASE: &str = "PIPELINE_LOCK_TEST_DATABASE";
@@ -108,4 +109,30 @@ pub async fn raise(store: &dyn Store) -> Result<LockState, StoreError> {
 /// Opens the database, which must be usable.
 pub fn open(path: &Path) -> LocalStore {
     LocalStore::open(path).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A folder and the path of a database in it that is not there yet.
+pub fn place() -> (TempDir, PathBuf) {
+    let folder = tempdir().unwrap();
+    let path = folder.path().canonicalize().unwrap().join("locks.db");
+    (folder, path)
+}
+
+/// A database with one document in it, closed.
+pub fn made() -> (TempDir, PathBuf) {
+    let (folder, path) = place();
+    block_on(begin(&open(&path)));
+    (folder, path)
+}
+
+/// The message of a refusal, which names the file, the cause and a way out.
+pub fn refusal(path: &Path, cause: &str) -> String {
+    match LocalStore::open(path) {
+        Err(StoreError::Refused(message)) => {
+            assert!(message.contains("locks.db") && message.contains(cause), "{message}");
+            assert!(message.contains(": "), "no way out: {message}");
+            message
+        }
+        other => panic!("expected a refusal ({cause}), got {other:?}"),
+    }
 }

@@ -128,7 +128,7 @@ impl Store for DynamoDbStore {
     }
 
     async fn renew(&self, name: &LockName, token: Token, beat: Beat) -> Result<Renewal, StoreError> {
-        let mut index = self.seen.index(name, token);
+        let (mut index, mut beat) = (self.seen.index(name, token), beat);
         for _ in 0..RENEWAL_TRIES {
             let item = match self.change(name, renew::beat(index, token, beat)).await? {
                 Changed::Done(item) => {
@@ -140,12 +140,9 @@ impl Store for DynamoDbStore {
                 Changed::Failed(Some(item)) => item::map(name, item)?,
             };
             match item::hold(&item, token) {
-                None => return Ok(Renewal::Gone(Some(self.renewed(name, item)?))),
-                // Written by an earlier try whose reply was lost, or nothing to count.
-                Some((_, counted)) if counted.is_none_or(|counted| counted >= beat) => {
-                    return Ok(Renewal::Renewed(self.renewed(name, item)?));
-                }
-                Some((at, _)) => index = at,
+                // Late or doubled: it moves the beat all the same, as `LockState::renew` says.
+                Some((at, Some(counted))) => (index, beat) = (at, beat.max(counted.next())),
+                Some((_, None)) | None => return Ok(Renewal::Gone(Some(self.renewed(name, item)?))),
             }
         }
         Err(StoreError::Unavailable(format!(

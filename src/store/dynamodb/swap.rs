@@ -29,7 +29,8 @@ pub(super) fn over_free(new: &LockState, seed: EpochMs, region: &str) -> Change 
         ],
         wants_item: true,
     };
-    let mut document = codec::encode(new);
+    // The numbers are counted above, on what is there; a holder has the document's, and none of its own.
+    let mut document = codec::encode(&new.clone().over_free(None, seed));
     set(&mut change, "#Format = :format", ":format", Some(Value::number(FORMAT)));
     set(&mut change, "#Holders = :holders", ":holders", document.remove("Holders"));
     set(&mut change, "#Queue = :queue", ":queue", document.remove("Queue"));

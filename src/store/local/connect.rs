@@ -52,7 +52,7 @@ fn set_up(connection: &Connection) -> rusqlite::Result<()> {
 /// SQLite's busy handler: waits, and gives up (false) once all waits make up [`BUSY_TIMEOUT`].
 fn wait_for_others(waits_before: i32) -> bool {
     let long_waits = waits_before - SHORT_WAITS;
-    if u128::try_from(long_waits).is_ok_and(|n| n * LONG_WAIT.as_millis() > BUSY_TIMEOUT.as_millis()) {
+    if u32::try_from(long_waits).is_ok_and(|n| LONG_WAIT.saturating_mul(n) > BUSY_TIMEOUT) {
         return false;
     }
     thread::sleep(if long_waits < 0 { SHORT_WAIT } else { LONG_WAIT });

@@ -9,7 +9,10 @@ use std::{
 };
 
 use super::trouble::{refused, system_trouble};
-use crate::store::StoreError;
+use crate::{
+    host::filesystem::{FsError, check_locks_well},
+    store::StoreError,
+};
 
 /// The places of one store on this host.
 #[derive(Clone, Debug)]
@@ -35,6 +38,7 @@ impl Place {
         let (Some(parent), Some(name)) = (absolute.parent(), absolute.file_name()) else {
             return Err(refused(path, "is no path of a file", NAME_A_FILE));
         };
+        locks_well(parent)?;
         make_folder(parent)
             .map_err(|error| system_trouble(path, "has no folder, and none can be made", &error))?;
         let parent = parent
@@ -110,6 +114,15 @@ impl Place {
 impl FileId {
     fn of(found: &Metadata) -> Self {
         Self { device: found.dev(), inode: found.ino() }
+    }
+}
+
+/// Refuses a filesystem whose locks may not hold, before anything is made there. What cannot be told about
+/// the folder shows when it is used.
+fn locks_well(parent: &Path) -> Result<(), StoreError> {
+    match check_locks_well(parent) {
+        Ok(()) | Err(FsError::Unreadable { .. }) => Ok(()),
+        Err(error) => Err(StoreError::Refused(format!("the lock database cannot be there: {error}"))),
     }
 }
 

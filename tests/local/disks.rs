@@ -1,0 +1,129 @@
+//! What the filesystem and the file's modes do not allow: told with its cause, and nothing else is used instead.
+
+use std::{
+    fs::{self, File},
+    io::Write,
+    os::unix::fs::PermissionsExt,
+    process::Command,
+    thread,
+};
+
+use pipeline_lock::{
+    lock::Value,
+    store::{Consistency, Expected, LocalStore, Store, StoreError, Swap},
+};
+
+use crate::support::{
+    a_name, begin, block_on, child_with_own_mounts, made, name_of, open, place, raise, refusal, role, run,
+};
+
+/// Root may read and write everything; without that right the mode counts for root, too.
+#[test]
+fn a_file_without_permission_is_refused() {
+    let (_folder, path) = made();
+    for (file, mode) in [("locks.db", 0o400), ("locks.db-wal", 0o400), ("locks.db-shm", 0o400)] {
+        let file = path.with_file_name(file);
+        let before = fs::metadata(&file).unwrap().permissions();
+        fs::set_permissions(&file, PermissionsExt::from_mode(mode)).unwrap();
+        let refused = thread::scope(|scope| {
+            let powerless = scope.spawn(|| {
+                drop_capabilities();
+                LocalStore::open(&path).and_then(|store| block_on(raise(&store)))
+            });
+            powerless.join().unwrap()
+        });
+        let Err(StoreError::Refused(message)) = refused else { panic!("{}: {refused:?}", file.display()) };
+        assert!(message.contains("may not write"), "{message}");
+        assert!(message.contains(&format!("with mode {mode:o}")), "{message}");
+        fs::set_permissions(&file, before).unwrap();
+    }
+    open(&path);
+}
+
+#[test]
+fn a_folder_without_permission_is_refused() {
+    let (folder, path) = place();
+    fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o500)).unwrap();
+    thread::scope(|scope| {
+        let powerless = scope.spawn(|| {
+            drop_capabilities();
+            refusal(&path, "cannot be made (Permission denied");
+            refusal(&path.with_file_name("below/locks.db"), "has no folder, and none can be made");
+        });
+        powerless.join().unwrap();
+    });
+}
+
+/// Takes this thread's power to read and write everything.
+fn drop_capabilities() {
+    use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
+    let none = CapabilitySet::empty();
+    set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none }).unwrap();
+}
+
+#[test]
+fn a_read_only_filesystem_is_refused() {
+    let Some(path) = role() else {
+        let (_folder, path) = made();
+        return run(&mut child_with_own_mounts(name_of(a_read_only_filesystem_is_refused), &path));
+    };
+    let folder = path.parent().unwrap();
+    let store = open(&path);
+    run(Command::new("mount").arg("--bind").args([folder, folder]));
+    run(Command::new("mount").args(["-o", "remount,bind,ro"]).arg(folder));
+    refusal(&path, "is on a read-only filesystem");
+    refusal(&path.with_file_name("new.locks.db"), "Read-only file system");
+    drop(store);
+}
+
+/// Nobody outside of a container sees what is locked there, and it is gone with the container.
+#[test]
+fn the_inside_of_a_container_is_refused() {
+    let Some(path) = role() else {
+        let (_folder, path) = place();
+        return run(&mut child_with_own_mounts(name_of(the_inside_of_a_container_is_refused), &path));
+    };
+    let folder = path.parent().unwrap();
+    run(Command::new("mount").args(["-t", "tmpfs", "tmpfs"]).arg(folder));
+    for name in ["lower", "upper", "work", "merged"] {
+        fs::create_dir(folder.join(name)).unwrap();
+    }
+    let layers = "lowerdir=lower,upperdir=upper,workdir=work";
+    let mut mount = Command::new("mount");
+    run(mount.current_dir(folder).args(["-t", "overlay", "-o", layers, "overlay", "merged"]));
+    let inside = folder.join("merged/new/locks.db");
+    let error = LocalStore::open(&inside).unwrap_err();
+    assert!(matches!(&error, StoreError::Refused(m) if m.contains("mount a volume")), "{error}");
+    assert!(!inside.parent().unwrap().exists(), "something was made there");
+}
+
+/// The swap fails with its cause, changes nothing, and works again once there is room.
+#[test]
+fn a_full_disk_is_told_and_passes() {
+    let Some(path) = role() else {
+        let (_folder, path) = place();
+        return run(&mut child_with_own_mounts(name_of(a_full_disk_is_told_and_passes), &path));
+    };
+    let folder = path.parent().unwrap();
+    run(Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(folder));
+    let store = open(&path);
+    let before = block_on(begin(&store));
+    let filler = folder.join("filler");
+    let mut file = File::create(&filler).unwrap();
+    while file.write_all(&[0; 4096]).is_ok() {}
+
+    let mut large = before.clone();
+    large.extra.insert("Padding".into(), Value::S("x".repeat(50_000)));
+    large.seal(store.now());
+    let is_full = |error: &StoreError| matches!(error, StoreError::Unavailable(m) if m.contains("disk or quota is full") && m.contains("free some space"));
+    let error = block_on(store.swap(&a_name(), Expected::This(&before), &large)).unwrap_err();
+    assert!(is_full(&error), "{error:?}");
+    let error = LocalStore::open(&folder.join("another.locks.db")).unwrap_err();
+    assert!(is_full(&error), "{error:?}");
+    assert_eq!(block_on(store.read(&a_name(), Consistency::Strong)).unwrap(), Some(before.clone()));
+
+    fs::remove_file(&filler).unwrap();
+    drop(file);
+    let swap = block_on(store.swap(&a_name(), Expected::This(&before), &large)).unwrap();
+    assert_eq!(swap, Swap::Swapped(large));
+}
