@@ -17,9 +17,6 @@ use serde::Serialize;
 use thiserror::Error;
 use uuid::Uuid;
 
-/// How often a claim is tried again after somebody took the new file for one that was left behind.
-const CLAIM_TRIES: usize = 100;
-
 /// The longest record that is read back, in bytes.
 const MAX_RECORD_BYTES: u64 = 1 << 20;
 
@@ -85,7 +82,7 @@ pub enum Probe {
     Dead {
         /// The file, locked by us.
         presence: Presence,
-        /// What it had written; empty or cut short if it died while writing.
+        /// What it had written, as JSON; torn if it died while replacing a record longer than a page.
         record: Vec<u8>,
     },
     /// There is no such file: it was buried, or never there.
@@ -120,25 +117,25 @@ impl PresenceDir {
         Ok(Self { path })
     }
 
-    /// Makes the file of `token`, locks it and writes `record` into it as JSON.
+    /// Makes the file of `token`, locked and with `record` in it as JSON from its first moment on.
     ///
     /// # Errors
     /// [`PresenceError::Taken`] if the token has a file; [`PresenceError::File`], [`PresenceError::Record`].
     pub fn claim(&self, token: Uuid, record: &impl Serialize) -> Result<Presence, PresenceError> {
+        // It is made under a name that nobody looks at, since a file with the token's name and no lock would be one
+        // to be buried. A crash before that name is gone leaves a small file that nobody minds.
+        let hidden = self.path.join(format!(".{}", Uuid::new_v4().hyphenated()));
+        let mut presence = self.create(hidden.clone())?;
         let path = self.file_of(token);
-        for _ in 0..CLAIM_TRIES {
-            let presence = self.create(&path)?;
-            // Between its making and its locking somebody may have taken the file for one that was left behind, and
-            // have it locked or removed by now.
-            if presence.try_lock()? && presence.is_linked() {
-                presence.write(record)?;
-                return Ok(presence);
-            }
-            if presence.is_linked() {
-                let _ = fs::remove_file(&path);
-            }
-        }
-        Err(PresenceError::Taken(path))
+        let linked = presence.write(record).and_then(|()| match fs::hard_link(&hidden, &path) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(PresenceError::Taken(path.clone())),
+            outcome => outcome.map_err(|source| PresenceError::File { path: path.clone(), source }),
+        });
+        let removed = fs::remove_file(&hidden);
+        linked?;
+        presence.path = path;
+        removed.map_err(|source| PresenceError::File { path: hidden, source })?;
+        Ok(presence)
     }
 
     /// Looks whether the process of `token` lives; if it is dead, takes over its flock.
@@ -189,17 +186,15 @@ impl PresenceDir {
         self.path.join(token.hyphenated().to_string())
     }
 
-    fn create(&self, path: &Path) -> Result<Presence, PresenceError> {
-        match options().create_new(true).mode(0o600).open(path) {
-            Ok(file) => {
-                self.hand_to_owner(&file);
-                Ok(Presence { file, path: path.to_owned() })
-            }
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                Err(PresenceError::Taken(path.to_owned()))
-            }
-            Err(source) => Err(PresenceError::File { path: path.to_owned(), source }),
-        }
+    /// A locked file at `path`, where there was none.
+    fn create(&self, path: PathBuf) -> Result<Presence, PresenceError> {
+        let file = match options().create_new(true).mode(0o600).open(&path) {
+            Ok(file) => file,
+            Err(source) => return Err(PresenceError::File { path, source }),
+        };
+        self.hand_to_owner(&file);
+        let presence = Presence { file, path };
+        if presence.try_lock()? { Ok(presence) } else { Err(PresenceError::Taken(presence.path.clone())) }
     }
 
     /// A file that root makes in the directory of another user must be readable for that one.

@@ -21,7 +21,7 @@ use super::{
     service::Event,
     wire,
 };
-use crate::host::peer;
+use crate::host::peer::Peer;
 
 /// A stage that does not read for this long is given up: the keeper waits for nobody.
 const SEND_PATIENCE: Duration = Duration::from_millis(500);
@@ -62,7 +62,7 @@ impl Link {
 
     /// The process on the other side.
     pub(super) fn peer(&self) -> Option<crate::host::process::Pid> {
-        peer::credentials(&self.stream).ok().map(|peer| peer.pid)
+        Peer::of(&*self.stream).ok().and_then(|peer| peer.pid)
     }
 
     fn read(&self, events: &UnboundedSender<Event>) {
@@ -86,7 +86,6 @@ impl Link {
 
 /// Accepts connections of this keeper's own user (and of root) for as long as the process lives.
 pub(super) fn listen(listener: UnixListener, events: UnboundedSender<Event>) -> std::io::Result<()> {
-    let own = rustix::process::geteuid();
     thread::Builder::new().name("listen".into()).stack_size(STACK).spawn(move || {
         for stream in listener.incoming() {
             let stream = match stream {
@@ -97,13 +96,13 @@ pub(super) fn listen(listener: UnixListener, events: UnboundedSender<Event>) -> 
                     continue;
                 }
             };
-            match peer::credentials(&stream) {
-                Ok(peer) if peer.uid == own || peer.uid.is_root() => {
+            match Peer::of(&stream) {
+                Ok(peer) if peer.is_trusted() => {
                     if let Err(error) = Link::adopt(stream, events.clone()) {
                         warn!(%error, "a connection can't be served");
                     }
                 }
-                Ok(peer) => warn!(uid = peer.uid.as_raw(), "another user's connection was refused"),
+                Ok(peer) => warn!(uid = peer.uid, "another user's connection was refused"),
                 Err(error) => warn!(%error, "a connection of an unknown user was refused"),
             }
         }

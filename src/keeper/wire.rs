@@ -10,7 +10,7 @@ use std::{
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::host::peer;
+use crate::host::fd_passing::{Received, recv_with_fds, send_with_fds};
 
 /// The largest frame; what is longer is no message of ours.
 const MOST: usize = 1 << 20;
@@ -21,15 +21,17 @@ pub fn send(stream: &UnixStream, message: &impl Serialize, fds: &[BorrowedFd<'_>
     let length = u32::try_from(body.len()).map_err(io::Error::other)?;
     let mut frame = length.to_be_bytes().to_vec();
     frame.extend(body);
-    let sent = if fds.is_empty() { 0 } else { peer::send_with_fds(stream, &frame, fds)? };
+    if !fds.is_empty() {
+        return send_with_fds(stream, &frame, fds);
+    }
     let mut stream = stream;
-    stream.write_all(&frame[sent..])
+    stream.write_all(&frame)
 }
 
 /// Receives one message and the descriptors beside it; `None` when the other side has closed.
 pub fn receive<M: DeserializeOwned>(stream: &UnixStream) -> io::Result<Option<(M, Vec<OwnedFd>)>> {
     let mut head = [0; 4];
-    let (got, fds) = peer::recv_with_fds(stream, &mut head)?;
+    let Received { bytes: got, fds } = recv_with_fds(stream, &mut head)?;
     if got == 0 {
         return Ok(None);
     }

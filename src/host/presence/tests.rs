@@ -76,6 +76,8 @@ fn a_token_is_claimed_once() {
     let error = presences.claim(token, &()).unwrap_err();
     assert!(matches!(&error, PresenceError::Taken(path) if path.ends_with(token.to_string())), "{error}");
     assert!(matches!(presences.probe(token).unwrap(), Probe::Alive), "the first claim stands");
+    let files = fs::read_dir(presences.path()).unwrap().count();
+    assert_eq!(files, 1, "the refused claim left nothing behind");
 }
 
 #[test]
@@ -112,8 +114,9 @@ fn burying_races_with_claims_and_never_buries_the_living() {
         for _ in 0..3 {
             scope.spawn(|| {
                 while !stop.load(std::sync::atomic::Ordering::Relaxed) {
-                    if let Ok(Probe::Dead { presence, .. }) = presences.probe(token) {
+                    if let Probe::Dead { presence, record } = presences.probe(token).unwrap() {
                         assert!(presence.is_linked());
+                        assert!(record.ends_with(b"\n"), "a record is whole from the first moment on");
                         presence.remove().unwrap();
                     }
                 }
