@@ -71,7 +71,7 @@ struct Trouble {
 /// What one step led to.
 enum Step {
     /// The lock is held.
-    Granted(Grant),
+    Granted(Box<Grant>),
     /// Look at this document next.
     See(Option<LockState>),
     /// Look again after a while.
@@ -109,7 +109,7 @@ impl<'a, F: FnMut(Progress) + Send> Acquire<'a, F> {
         let mut step = self.first_write().await;
         loop {
             step = match step {
-                Ok(Step::Granted(grant)) => return Ok(grant),
+                Ok(Step::Granted(grant)) => return Ok(*grant),
                 Ok(Step::See(Some(state))) => self.step(state).await,
                 Ok(Step::See(None)) => self.first_write().await,
                 Ok(Step::Wait(state, look)) => self.wait(state, look).await,
@@ -208,7 +208,7 @@ impl<'a, F: FnMut(Progress) + Send> Acquire<'a, F> {
 
     fn granted(&self, state: LockState, sent: Moment) -> Step {
         debug!(lock = %self.name, waited = ?self.waited(), "granted");
-        Step::Granted(Grant { state, request: self.request.clone(), sent, waited: self.waited() })
+        Step::Granted(Box::new(Grant { state, request: self.request.clone(), sent, waited: self.waited() }))
     }
 
     /// An earlier write of ours took effect though its reply never came. When it did is not known, so the
