@@ -112,6 +112,10 @@ impl Service {
 
     /// cleanup: by the policy for survivors.
     pub(super) fn end_asked(&mut self, from: Link) {
+        if matches!(self.phase, Phase::Acquiring(_)) && !self.prepare.is_alive() {
+            // cleanup can be heard before the news that prepare was killed.
+            self.park();
+        }
         match self.phase {
             Phase::Parked { .. } => {
                 from.tell(&Tell::Ended(Farewell { parked: true, ..Farewell::default() }));

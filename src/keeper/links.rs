@@ -21,7 +21,7 @@ use super::{
     service::Event,
     wire,
 };
-use crate::host::peer::Peer;
+use crate::host::{peer::Peer, process::ProcId};
 
 /// A stage that does not read for this long is given up: the keeper waits for nobody.
 const SEND_PATIENCE: Duration = Duration::from_millis(500);
@@ -63,6 +63,11 @@ impl Link {
     /// The process on the other side.
     pub(super) fn peer(&self) -> Option<crate::host::process::Pid> {
         Peer::of(&*self.stream).ok().and_then(|peer| peer.pid)
+    }
+
+    /// Whether the process on the other side lives.
+    pub(super) fn is_alive(&self) -> bool {
+        self.peer().and_then(ProcId::of).is_some()
     }
 
     fn read(&self, events: &UnboundedSender<Event>) {

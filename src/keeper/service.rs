@@ -168,7 +168,7 @@ impl Service {
     }
 
     /// Keeps the place for a while, and takes no lock meanwhile.
-    fn park(&mut self) {
+    pub(super) fn park(&mut self) {
         if let Phase::Acquiring(task) = &self.phase {
             task.abort();
         }
