@@ -8,7 +8,7 @@ use std::{
 
 use aws_sdk_dynamodb::{Client, types::AttributeValue};
 use pipeline_lock::{
-    lock::{Beat, EpochMs, Holder, Limit, LockName, LockState, Map, Mode, Owner, Term, Token, Who},
+    lock::{Beat, EpochMs, Holder, Limit, LockName, LockState, Map, Mode, Owner, Request, Term, Token, Who},
     store::{DynamoDbSettings, DynamoDbStore, create_table},
 };
 
@@ -118,6 +118,22 @@ pub fn holder(token: Token, beat: u64) -> Holder {
         who: Who { project: "group/project".into(), job_id: 7, ..Who::default() },
         revoked: None,
         extra: Map::new(),
+    }
+}
+
+/// A request of another job than [`holder`]'s.
+pub fn request(token: Token) -> Request {
+    Request {
+        owner: Owner::job("gitlab.example", 8),
+        token,
+        replaces: None,
+        mode: Mode::Exclusive,
+        limit: Limit(1),
+        priority: 0,
+        term: Term::Live { beat: Beat(0), lease: Some(Duration::from_secs(60)) },
+        who: Who::default(),
+        since: SEED,
+        force_after: None,
     }
 }
 

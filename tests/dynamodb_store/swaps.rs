@@ -5,7 +5,7 @@ use pipeline_lock::{
     store::{Consistency, Expected, Store, Swap},
 };
 
-use crate::support::{SEED, Table, held, holder, name, number, text, token};
+use crate::support::{SEED, Table, held, holder, name, number, request, text, token};
 
 fn swapped(swap: Swap) -> LockState {
     match swap {
@@ -30,6 +30,7 @@ async fn the_first_write_numbers_the_document_and_the_hold_has_its_fence() {
     let state = swapped(store.swap(&lock, FREE, &held(vec![holder(token(1), 0)])).await.unwrap());
     assert_eq!((state.rev, state.fence), (Rev(SEED.0 + 1), Fence(SEED.0 + 1)));
     assert_eq!(state.fence_of(state.holder(token(1)).unwrap()), state.fence);
+    assert!(state.extra.is_empty(), "what the table keeps for itself is no part of the lock: {state:?}");
     assert_eq!(store.read(&lock, Consistency::Strong).await.unwrap(), Some(state));
 }
 
@@ -40,6 +41,21 @@ async fn a_held_lock_is_a_conflict_that_brings_the_document() {
     let first = swapped(store.swap(&lock, FREE, &held(vec![holder(token(1), 0)])).await.unwrap());
     let current = conflict(store.swap(&lock, FREE, &held(vec![holder(token(2), 0)])).await.unwrap());
     assert_eq!(current, Some(first));
+}
+
+#[tokio::test]
+async fn a_lock_that_only_waiters_have_is_not_free() {
+    let table = Table::new().await;
+    let (store, lock) = (table.store().await, name("lock"));
+    let first = swapped(store.swap(&lock, FREE, &held(vec![holder(token(1), 0)])).await.unwrap());
+    let mut awaited = first.clone();
+    awaited.request(&request(token(2)), true);
+    awaited.release(token(1));
+    awaited.seal(SEED);
+    swapped(store.swap(&lock, Expected::This(&first), &awaited).await.unwrap());
+    assert!(!table.item(&lock).await.unwrap().contains_key("ExpiresAt"));
+    let current = conflict(store.swap(&lock, FREE, &held(vec![holder(token(3), 0)])).await.unwrap());
+    assert_eq!(current, Some(awaited));
 }
 
 #[tokio::test]

@@ -70,7 +70,8 @@ pub(super) fn explain(place: &Place, error: &CredentialsError) -> StoreError {
             innermost(error)
         )),
         _ => StoreError::Unavailable(format!(
-            "{place}: AWS credentials cannot be had now: {}",
+            "{place}: AWS credentials cannot be had now: {}. If this machine has no role, set \
+             AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the runner's environment, or name a `profile`",
             innermost(error.source().unwrap_or(error))
         )),
     }

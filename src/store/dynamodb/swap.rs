@@ -39,7 +39,7 @@ pub(super) fn over_free(new: &LockState, seed: EpochMs, region: &str) -> Change 
 }
 
 /// Puts `new` where `expected` is. Attributes that this version does not know stay as they are, and lists
-/// that are the same are not sent.
+/// that are the same are not sent. (A newer document's encoding has all but the released entries as they were read.)
 pub(super) fn over_this(expected: &LockState, new: &LockState) -> Change {
     let mut change = Change {
         condition: "#Rev = :expected".into(),
@@ -50,16 +50,14 @@ pub(super) fn over_this(expected: &LockState, new: &LockState) -> Change {
     };
     let mut document = codec::encode(new);
     set(&mut change, "#Rev = :rev", ":rev", document.remove("Rev"));
-    if new.is_newer() || new.holders != expected.holders {
+    if new.holders != expected.holders {
         set(&mut change, "#Holders = :holders", ":holders", document.remove("Holders"));
     }
-    if new.is_newer() || new.queue != expected.queue {
+    if new.queue != expected.queue {
         set(&mut change, "#Queue = :queue", ":queue", document.remove("Queue"));
     }
-    if !new.is_newer() {
-        set(&mut change, "#Fence = :fence", ":fence", document.remove("Fence"));
-        set_expiry(&mut change, &mut document);
-    }
+    set(&mut change, "#Fence = :fence", ":fence", document.remove("Fence"));
+    set_expiry(&mut change, &mut document);
     change
 }
 
