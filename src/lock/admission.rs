@@ -48,7 +48,11 @@ impl LockState {
         request.owner.has_members() && self.holders.iter().any(|h| h.owner == request.owner)
     }
 
+    /// Whether somebody in the queue comes before `request`, which may be new.
     pub(super) fn someone_ahead_of(&self, request: &Request) -> bool {
-        self.place(request.token).map_or(!self.queue.is_empty(), |place| place > 1)
+        match self.place(request.token) {
+            Some(place) => place > 1,
+            None => self.queue.iter().any(|w| w.priority >= request.priority),
+        }
     }
 }

@@ -84,17 +84,18 @@ impl Watch {
         Some(state.rev) >= self.newest
     }
 
-    /// Each has a window of its own, from when it could claim; who was passed over gets a second one.
+    /// Each has a window of its own, from when it could claim; who was passed over gets a second one. A new
+    /// head is a sign that the old one claimed, and perhaps held and gave back unseen: all windows begin anew.
     fn observe_ready(&mut self, state: &LockState, now: Moment) {
-        let seen: HashMap<Token, Ready> = self.ready.drain(..).map(|ready| (ready.token, ready)).collect();
+        let ready = state.ready();
+        let is_same_head = self.ready.first().map(|r| r.token) == ready.first().map(|w| w.token);
+        let seen: HashMap<Token, Ready> =
+            self.ready.drain(..).filter(|_| is_same_head).map(|ready| (ready.token, ready)).collect();
         let since = |w: &Waiter| {
             seen.get(&w.token).filter(|ready| ready.missed == w.missed).map_or(now, |ready| ready.since)
         };
-        self.ready = state
-            .ready()
-            .into_iter()
-            .map(|w| Ready { token: w.token, missed: w.missed, since: since(w) })
-            .collect();
+        self.ready =
+            ready.into_iter().map(|w| Ready { token: w.token, missed: w.missed, since: since(w) }).collect();
     }
 
     /// The leased holders that a waiter at `place` may evict at `now`.

@@ -102,6 +102,17 @@ fn the_window_begins_anew_for_a_new_head_and_while_the_lock_is_held() {
 }
 
 #[test]
+fn the_second_has_its_own_window_when_the_first_has_claimed_and_gone_unseen() {
+    let mut watch = Watch::default();
+    let mut state = awaited(&[&job(1), &job(2), &job(3), &job(4)]);
+    watch.observe(&state, at(0));
+    state.release(token(2));
+    watch.observe(&state, at(10));
+    assert!(!watch.may_pass_over(2, at(25)));
+    assert!(watch.may_pass_over(2, at(26)));
+}
+
+#[test]
 fn who_was_passed_over_has_a_second_window_though_the_lock_stays_open_to_it() {
     let mut state = lock(&[&job(1), &shared(2), &shared(3), &shared(4)]);
     state.release(token(1));

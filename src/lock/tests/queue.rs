@@ -34,6 +34,14 @@ fn a_higher_priority_goes_first_and_equal_ones_keep_their_order() {
 }
 
 #[test]
+fn a_newcomer_with_a_higher_priority_than_all_who_wait_takes_a_free_lock_at_once() {
+    let mut state = lock(&[&job(1), &job(2)]);
+    state.release(token(1));
+    assert_eq!(ask(&mut state, &Request { priority: 1, ..job(3) }), Outcome::Granted);
+    assert_eq!(waiters(&state), [token(2)]);
+}
+
+#[test]
 fn tickets_stay_in_order_across_an_empty_queue() {
     let mut state = lock(&[&job(1), &job(2), &job(3)]);
     let last = state.waiter(token(3)).unwrap().ticket;

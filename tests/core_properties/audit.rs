@@ -1,0 +1,149 @@
+//! What holds of every change of the document, whoever made it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use pipeline_lock::lock::{Beat, Fence, Holder, LockState, Mode, Owner, Term, Token};
+
+use crate::{LEASE, Real, Verdict};
+
+/// A change of the document.
+pub struct Change<'a> {
+    pub before: &'a LockState,
+    pub after: &'a LockState,
+    /// Who made it.
+    pub by: Token,
+    pub priority: i32,
+    /// The older try whose hold or place it may take over.
+    pub replaces: Option<Token>,
+    /// Whose processes somebody knows to be dead.
+    pub known_dead: &'a BTreeSet<Token>,
+    pub at: Real,
+}
+
+impl Change<'_> {
+    /// The holders that it adds.
+    pub fn granted(&self) -> impl Iterator<Item = &Holder> {
+        self.after.holders.iter().filter(|h| self.before.holder(h.token).is_none())
+    }
+
+    /// Whether it takes a hold over from an older try.
+    pub fn takes_hold_over(&self) -> bool {
+        self.replaces.is_some_and(|old| self.before.holder(old).is_some() && self.after.holder(old).is_none())
+    }
+}
+
+/// A hold's part in who gets on with whom.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    pub owner: Owner,
+    pub token: Token,
+    pub mode: Mode,
+    pub limit: u32,
+}
+
+impl From<&Holder> for Claim {
+    fn from(h: &Holder) -> Self {
+        Self { owner: h.owner.clone(), token: h.token, mode: h.mode, limit: h.limit.0 }
+    }
+}
+
+/// Whether these may hold together.
+pub fn get_on(claims: &[Claim]) -> bool {
+    let name = |c: &Claim| {
+        if c.owner.has_members() { c.owner.to_string() } else { c.token.to_string() }
+    };
+    let holds: BTreeSet<String> = claims.iter().map(name).collect();
+    let one_mode = claims.windows(2).all(|pair| pair[0].mode == pair[1].mode);
+    let fits = claims.iter().all(|c| holds.len() <= c.limit as usize);
+    holds.len() <= 1 || (one_mode && fits)
+}
+
+/// Remembers what earlier documents said.
+#[derive(Default)]
+pub struct Audit {
+    last_fence: Option<Fence>,
+    /// When each live holder's beat was first there.
+    beats: BTreeMap<Token, (Beat, Real)>,
+}
+
+impl Audit {
+    pub fn check(&mut self, change: &Change<'_>) -> Verdict {
+        if change.after.rev <= change.before.rev {
+            return Err(format!("revision {} follows {}", change.after.rev, change.before.rev));
+        }
+        if change.after.is_free() != change.after.expires_at.is_some() {
+            return Err("only a free lock may expire".into());
+        }
+        self.fences(change)?;
+        self.removals(change)?;
+        entries_are_single(change.after)?;
+        let claims: Vec<Claim> = change.after.holders.iter().map(Claim::from).collect();
+        if !get_on(&claims) {
+            return Err(format!("these hold together: {claims:?}"));
+        }
+        self.note_beats(change);
+        Ok(())
+    }
+
+    fn fences(&mut self, change: &Change<'_>) -> Verdict {
+        for holder in &change.after.holders {
+            let fence = change.after.fence_of(holder);
+            match change.before.holder(holder.token) {
+                Some(old) if change.before.fence_of(old) != fence => {
+                    return Err(format!("the fence of {:?} has changed", holder.token));
+                }
+                Some(_) => {}
+                None if self.last_fence.is_some_and(|last| fence <= last) => {
+                    return Err(format!("fence {fence} was granted after {:?}", self.last_fence));
+                }
+                None => self.last_fence = Some(fence),
+            }
+        }
+        Ok(())
+    }
+
+    /// Nobody loses a hold but by its own hand, by its retry, or by being dead or over.
+    fn removals(&self, change: &Change<'_>) -> Verdict {
+        for holder in change.before.holders.iter().filter(|h| change.after.holder(h.token).is_none()) {
+            let token = holder.token;
+            let silent = |since: Real| change.at - since >= u64::try_from(LEASE.as_millis()).unwrap();
+            let fair = token == change.by
+                || change.known_dead.contains(&token)
+                || change.takes_hold_over() && change.replaces == Some(token)
+                || match holder.term {
+                    Term::Live { .. } => self.beats.get(&token).is_some_and(|(_, since)| silent(*since)),
+                    Term::Static { until } => {
+                        until.is_some_and(|until| crate::scenario::START + change.at > until.0)
+                    }
+                };
+            if !fair {
+                return Err(format!("{token:?} lost its hold to {:?} at {}", change.by, change.at));
+            }
+        }
+        Ok(())
+    }
+
+    fn note_beats(&mut self, change: &Change<'_>) {
+        self.beats.retain(|token, _| change.after.holder(*token).is_some());
+        for holder in &change.after.holders {
+            if let Term::Live { beat, .. } = holder.term
+                && self.beats.get(&holder.token).is_none_or(|(last, _)| *last != beat)
+            {
+                self.beats.insert(holder.token, (beat, change.at));
+            }
+        }
+    }
+}
+
+fn entries_are_single(state: &LockState) -> Verdict {
+    let tokens: Vec<Token> =
+        state.holders.iter().map(|h| h.token).chain(state.queue.iter().map(|w| w.token)).collect();
+    let jobs: Vec<&Owner> = state.queue.iter().map(|w| &w.owner).filter(|o| !o.has_members()).collect();
+    if tokens.iter().collect::<BTreeSet<_>>().len() != tokens.len() {
+        return Err("a token is there twice".into());
+    }
+    if jobs.iter().collect::<BTreeSet<_>>().len() != jobs.len() {
+        return Err("a job is queued twice".into());
+    }
+    Ok(())
+}
