@@ -234,16 +234,15 @@ try_it() {
 
 # The folders for builds and caches, for a runner that names none: a custom executor has no default.
 find_folders() {
-    local arguments home
+    local arguments
+    work_dir=${HOME:-}
+    [[ -z $for_user ]] || return 0
     arguments=$(unit_property ExecStart)
-    work_dir=''
-    if [[ $arguments =~ --working-directory[\ =]([^\ ;]+) ]]; then
+    if [[ $arguments =~ --working-directory[\ =]([^\ \;]+) ]]; then
         work_dir=${BASH_REMATCH[1]//\"/}
-    fi
-    if [[ -z $work_dir ]]; then
-        home=$(getent passwd gitlab-runner | cut -d: -f6) || home=''
-        [[ -n $home && -z $for_user ]] || home=$(getent passwd "$runner_user" | cut -d: -f6)
-        work_dir=$home
+    else
+        work_dir=$(getent passwd gitlab-runner | cut -d: -f6) || true
+        work_dir=${work_dir:-$(getent passwd "$runner_user" | cut -d: -f6)}
     fi
 }
 
@@ -266,13 +265,15 @@ print_block() {
     echo "A complete example with timeouts: executor-config/config.toml"
 }
 
+# The processes of this installation that own a running job.
 keepers() {
-    local file words
-    for file in /proc/[0-9]*/cmdline; do
-        mapfile -d '' -t words 2>/dev/null <"$file" || continue
-        [[ ${words[0]:-} == *pipeline-lock && ${words[1]:-} == keeper ]] && basename "$(dirname "$file")"
+    local process words binary
+    for process in /proc/[0-9]*; do
+        mapfile -d '' -t words 2>/dev/null <"$process/cmdline" || continue
+        [[ ${words[1]:-} == keeper ]] || continue
+        binary=$(readlink "$process/exe" 2>/dev/null) || continue
+        [[ ${binary% (deleted)} != "$installed" ]] || basename "$process"
     done
-    return 0
 }
 
 remove() {

@@ -28,3 +28,12 @@ pub mod report;
 pub mod store;
 
 pub use client::{AcquireError, Client, Guard, Lock, Progress};
+
+/// The pages whose Rust examples are tested beside those in here.
+#[cfg(doctest)]
+mod pages {
+    #[doc = include_str!("../README.md")]
+    struct Readme;
+    #[doc = include_str!("../docs/library.md")]
+    struct Library;
+}
