@@ -1,6 +1,9 @@
 //! Only the keys of one runner change in its config.toml.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use super::host::Host;
 
@@ -53,7 +56,7 @@ fn host_with(config: &str) -> (Host, PathBuf) {
     (host, file)
 }
 
-fn edit(host: &Host, file: &PathBuf, more: &[&str]) -> super::host::Said {
+fn edit(host: &Host, file: &Path, more: &[&str]) -> super::host::Said {
     let mut arguments = vec!["--runner-config", file.to_str().unwrap()];
     arguments.extend(more);
     host.install(&arguments)
