@@ -241,7 +241,7 @@ find_folders() {
     if [[ $arguments =~ --working-directory[\ =]([^\ \;]+) ]]; then
         work_dir=${BASH_REMATCH[1]//\"/}
     else
-        work_dir=$(getent passwd gitlab-runner | cut -d: -f6)
+        work_dir=$(getent passwd gitlab-runner | cut -d: -f6) || true
         work_dir=${work_dir:-$(getent passwd "$runner_user" | cut -d: -f6)}
     fi
 }
