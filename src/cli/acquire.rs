@@ -12,6 +12,7 @@ use super::{
     main::runtime,
     static_note,
 };
+use crate::report;
 use crate::{
     client::{AcquireError, AcquireOptions, Client, Hold, humane},
     config::Config,
@@ -56,7 +57,7 @@ pub fn run(args: &AcquireArgs, config: &Config) -> anyhow::Result<Exit> {
                     || "the hold never ends by itself: release it".to_owned(),
                     |at| format!("the hold ends by itself at {}", clock_time(at)),
                 ));
-                println!("PIPELINE_LOCK_FENCE={}", hold.fence());
+                report::say(&format!("PIPELINE_LOCK_FENCE={}", hold.fence()));
                 static_note::write(&config.state, &name, &owner)?;
                 Ok(Exit::Done)
             }

@@ -3,6 +3,7 @@
 use std::{path::Path, process::ExitCode};
 
 use super::args::Stage;
+use crate::report;
 use crate::{
     config::{self, Config},
     executor::{self, StageEnvironment},
@@ -28,11 +29,11 @@ fn config_stage(file: Option<&Path>) -> ExitCode {
     });
     match config {
         Ok(config) => {
-            println!("{}", executor::config(&config));
+            report::say(&executor::config(&config));
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("pipeline-lock: {error}");
+            report::warn(&format!("pipeline-lock: {error}"));
             ExitCode::from(2)
         }
     }

@@ -9,6 +9,7 @@ use super::{
     try_job,
 };
 use crate::config::{self, Config};
+use crate::report;
 
 /// Runs the program.
 pub fn main() -> ExitCode {
@@ -20,7 +21,7 @@ pub fn main() -> ExitCode {
         command => match run(command, cli.config.as_deref()) {
             Ok(exit) => exit.into(),
             Err(error) => {
-                eprintln!("pipeline-lock: {error:#}");
+                report::warn(&format!("pipeline-lock: {error:#}"));
                 Exit::Unusable.into()
             }
         },

@@ -8,6 +8,7 @@ use super::{
     main::runtime,
     static_note,
 };
+use crate::report;
 use crate::{
     client::Client,
     config::Config,
@@ -36,9 +37,9 @@ pub fn run(args: &ReleaseArgs, config: &Config) -> anyhow::Result<Exit> {
     })?;
     static_note::remove(&config.state, &name);
     match removed {
-        0 => eprintln!("pipeline-lock: nothing to release: {owner} does not hold lock {name}"),
-        1 => eprintln!("pipeline-lock: lock {name} is released"),
-        n => eprintln!("pipeline-lock: lock {name} is released ({n} holds)"),
+        0 => report::warn(&format!("pipeline-lock: nothing to release: {owner} does not hold lock {name}")),
+        1 => report::warn(&format!("pipeline-lock: lock {name} is released")),
+        n => report::warn(&format!("pipeline-lock: lock {name} is released ({n} holds)")),
     }
     Ok(Exit::Done)
 }

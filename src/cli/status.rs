@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::{Exit, args::StatusArgs, main::runtime};
+use crate::report;
 use crate::{
     client::Held,
     config::Config,
@@ -74,7 +75,7 @@ pub fn run(args: &StatusArgs, config: &Config) -> anyhow::Result<Exit> {
         (false, _) if locks.is_empty() => "No lock is held or awaited.".into(),
         (false, _) => locks.iter().map(show).collect::<Vec<_>>().join("\n\n"),
     };
-    println!("{text}");
+    report::say(&text);
     Ok(Exit::Done)
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Exit, main::runtime, store_args::StoreArgs};
+use crate::report;
 use crate::{
     config::{Config, StoreConfig},
     keeper::table_settings,
@@ -21,6 +22,6 @@ pub fn create(store: &StoreArgs, config: &Config) -> anyhow::Result<Exit> {
         );
     };
     runtime()?.block_on(create_table(&table_settings(&settings), PATIENCE))?;
-    println!("table {table} is ready");
+    report::say(&format!("table {table} is ready"));
     Ok(Exit::Done)
 }

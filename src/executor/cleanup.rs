@@ -6,6 +6,7 @@ use std::{io, thread, time::Duration};
 use tracing::warn;
 
 use super::{StageEnvironment, StageExit, run::job_of};
+use crate::report;
 use crate::{
     host::{
         clock::BootTime,
@@ -36,7 +37,7 @@ pub fn cleanup(environment: &StageEnvironment) -> StageExit {
     match end(&folder, token) {
         Ok(farewell) => report(&farewell),
         Err(error) => {
-            eprintln!("pipeline-lock: the job could not be cleaned up: {error:#}");
+            report::warn(&format!("pipeline-lock: the job could not be cleaned up: {error:#}"));
             StageExit::SystemFailure
         }
     }
@@ -95,17 +96,20 @@ fn keeper_of(folder: &JobFolder) -> Option<ProcId> {
 
 fn report(farewell: &Farewell) -> StageExit {
     for name in &farewell.released {
-        println!("pipeline-lock: lock {name} is released");
+        report::say(&format!("pipeline-lock: lock {name} is released"));
     }
     if farewell.parked {
-        println!("pipeline-lock: the place in the queue is kept for a retry");
+        report::say("pipeline-lock: the place in the queue is kept for a retry");
     }
     if farewell.ended > 0 {
         let names = farewell.names.join(", ");
-        eprintln!("pipeline-lock: {} processes that the job left behind were ended: {names}", farewell.ended);
+        report::warn(&format!(
+            "pipeline-lock: {} processes that the job left behind were ended: {names}",
+            farewell.ended
+        ));
     }
     for failure in &farewell.failed {
-        eprintln!("pipeline-lock: {failure}");
+        report::warn(&format!("pipeline-lock: {failure}"));
     }
     if farewell.failed.is_empty() { StageExit::Success } else { StageExit::SystemFailure }
 }
