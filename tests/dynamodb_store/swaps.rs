@@ -86,7 +86,7 @@ async fn a_swap_leaves_alone_what_it_does_not_know_and_removes_a_stray_expiry() 
     let (store, lock) = (table.store().await, name("lock"));
     let first = swapped(store.swap(&lock, FREE, &held(vec![holder(token(1), 0)])).await.unwrap());
     table.set(&lock, "Note", text("kept")).await;
-    table.set(&lock, "ExpiresAt", number(1)).await;
+    table.set(&lock, "ExpiresAt", number(4_000_000_000_u64)).await;
     let mut next = first.clone();
     next.revoke(token(1), "me");
     next.seal(SEED);

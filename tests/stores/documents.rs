@@ -149,7 +149,7 @@ async fn only_a_free_lock_expires(bench: &Bench) {
 async fn an_expiry_on_a_held_lock_does_not_stay(bench: &Bench) {
     let (store, name) = (&*bench.store, name("a"));
     let mut document = codec::encode(&first(&request(store, 1)));
-    document.insert("ExpiresAt".into(), Value::number(1));
+    document.insert("ExpiresAt".into(), Value::number(4_000_000_001_u64));
     bench.put(&name, document).await;
     let held = read(store, &name).await.unwrap();
     change(store, &name, &held, |lock| {
