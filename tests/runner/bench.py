@@ -21,7 +21,9 @@ def run(options):
             for executor in executors:
                 job = world.job(executor, ["true"])
                 job.wait_finished(60)
-                world.expect(job.status == "success", f"a job under {executor} ended as {job.status}:\n{job.log}")
+                if job.status != "success":
+                    print(f"a job under {executor} ended as {job.status} ({job.failure_reason}):\n{job.log}")
+                    return 1
                 if number >= WARM_UP:
                     times[executor].append(job.duration * 1000)
     _print(times)

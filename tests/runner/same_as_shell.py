@@ -4,6 +4,7 @@ What differs is a failure, unless STATED says why it may.
 """
 
 import re
+import signal
 from dataclasses import dataclass
 
 from coordinator import Job
@@ -149,6 +150,13 @@ def _brief(value):
     return text if len(text) <= 120 else f"{text[:60]} ... {text[-40:]} ({len(value)} long)"
 
 
+def _with_signal(name, facts):
+    """The shell executor reports -1 for a shell that a signal ended; a driver says 128 and the signal's number, as shells do."""
+    if facts["exit code"] == -1:
+        facts = {**facts, "exit code": 128 + signal.Signals[f"SIG{name.split()[-1]}"]}
+    return facts
+
+
 def _order(outcome):
     lines = [line for line in outcome.output.split(b"\n") if line.startswith((b"out ", b"err "))]
     wanted = [f"{what} {i}".encode() for i in range(1, 1001) for what in ("out", "err")]
@@ -176,7 +184,7 @@ def _compare(world, driver, stated):
     differences = _differences(_probe(_run(world, "shell", PROBE)), _probe(_run(world, driver, PROBE)))
     for name, script in CASES.items():
         shell, other = _run(world, "shell", script), _run(world, driver, script)
-        differences += _differences(shell.facts, other.facts, f"{name}: ")
+        differences += _differences(_with_signal(name, shell.facts), other.facts, f"{name}: ")
     orders = [_order(_run(world, section, ALTERNATING)) for section in ("shell", driver)]
     world.note(f"order of 2,000 alternating lines: {orders[0]} under shell, {orders[1]} under the driver")
     if world.options.version < (17, 9, 0):

@@ -140,6 +140,41 @@ def stage_killed(world):
     world.wait_free(2)
 
 
+@scenario("runner-and-stage-killed")
+def runner_and_stage_killed(world):
+    """Runner and run stage are killed together: the keeper ends the job, and the lock goes on."""
+    first_runner, second_runner = world.runner("a"), world.runner("b")
+    first = world.job(first_runner, scripts.for_ever(*scripts.CHILDREN.values()))
+    world.wait_begun(first)
+    second = world.job(second_runner, scripts.brief())
+    world.wait_queued(second, 1)
+    stages = world.drivers("run", first)
+    first_runner.kill()
+    for stage in stages:
+        stage.kill()
+    _expect_success(world, second)
+    world.expect_one_at_a_time(first, second)
+    world.expect_gone(first, 0.5)
+    world.wait_free(2)
+
+
+@scenario("runner-and-keeper-killed")
+def runner_and_keeper_killed(world):
+    """Runner and keeper are killed together: the run stage ends the job, and the lock goes on."""
+    first_runner, second_runner = world.runner("a"), world.runner("b")
+    first = world.job(first_runner, scripts.for_ever(*scripts.CHILDREN.values()))
+    shell = world.wait_begun(first)
+    second = world.job(second_runner, scripts.brief())
+    world.wait_queued(second, 1)
+    keeper = world.keeper_of(shell)
+    first_runner.kill()
+    keeper.kill()
+    world.expect_gone(first, 5)
+    _expect_success(world, second)
+    world.expect_one_at_a_time(first, second)
+    world.wait_free(2)
+
+
 @scenario("all-killed")
 def all_killed(world):
     """Runner, stage and keeper are killed together: who takes the lock next first ends what is left of the job."""

@@ -1,5 +1,7 @@
 """Jobs that are stopped from outside, or that fail: cancel, timeout, a failing script, a runner that shuts down."""
 
+import re
+
 import scripts
 from scenarios import scenario
 
@@ -28,6 +30,7 @@ def _expect_out_of_the_queue(world, first, second, seconds):
 
 def _cancel_waiting(world, force):
     first, second = _pair_with_a_waiter(world)
+    second.wait_log(re.escape(first.url), 10)  # from here on the runner has nothing to send but what the waiter prints next
     world.gitlab.cancel(second, force=force)
     second.wait_finished(HEARD)
     world.note(f"heard after {second.cancel_heard_at - second.cancelled_at:.1f} s, over after {second.finished_at - second.cancelled_at:.1f} s")

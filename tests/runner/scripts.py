@@ -16,6 +16,11 @@ def brief():
     return [*started(), mark("end")]
 
 
+def lasting():
+    """Begins, marks that it is alive a few times, ends: long enough for another one to be seen beside it."""
+    return [*started(), f'for i in 1 2 3 4 5 6; do {mark("beat")}; sleep 0.05; done', mark("end")]
+
+
 def until_gate(gate, each=":"):
     """Begins, marks that it is alive until the gate opens (running `each` every time), ends."""
     loop = f'while [ ! -e "$RUNNER_TEST_GATES/{gate}" ]; do {mark("beat")}; {each}; sleep 0.05; done'

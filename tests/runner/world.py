@@ -82,7 +82,7 @@ class World:
         for runner in self.runners:
             runner.stop()
         self.gitlab.__exit__()
-        for process in self.everyone():
+        for process in [*self.everyone(), *(p for job in self.gitlab.jobs.values() for p in self.of_job(job))]:
             process.kill()
         if failure or self.options.keep:
             for job in self.gitlab.jobs.values():
