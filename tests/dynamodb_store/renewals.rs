@@ -123,7 +123,7 @@ async fn put_newer(table: &Table, lock: &LockName) {
         ("Holders", AttributeValue::L(vec![entry(1), entry(2)])),
         ("Queue", AttributeValue::L(vec![entry(3)])),
         ("Novel", number(1)),
-        ("ExpiresAt", number(4_000_000_005_u64)),
+        ("ExpiresAt", number(5)),
     ];
     table.put(lock, &item).await;
 }
