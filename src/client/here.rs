@@ -106,8 +106,8 @@ impl Here {
             ..JobTree::default()
         };
         let ended = tree.end_blocking(Patience { term_grace: Duration::ZERO, kill_limit: BURIAL });
-        if !ended.left.is_empty() {
-            warn!(%token, left = ended.left.len(), "processes of a dead holder can't be ended yet");
+        if !ended.is_over() {
+            warn!(%token, left = ended.left.len(), blind = ended.blind, "processes of a dead holder can't be ended yet");
             return Found::Alive;
         }
         if let Some(cgroup) = &tree.cgroup {

@@ -282,8 +282,8 @@ impl<'a> Watch<'a> {
             exclude: vec![Pid::me()],
         };
         let ended = tree.end_blocking(Patience { term_grace, kill_limit: KILL_LIMIT });
-        if !ended.left.is_empty() {
-            warn!(left = ended.left.len(), "processes of the job can't be ended");
+        if !ended.is_over() {
+            warn!(left = ended.left.len(), blind = ended.blind, "processes of the job can't be ended");
         }
     }
 }

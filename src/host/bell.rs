@@ -225,6 +225,9 @@ mod tests {
         rings(&mut watch).await;
         assert_eq!(watch.count(), 2);
         assert!(is_quiet(&mut watch).await, "a ring that was told of is not told again");
+        bell.ring("a");
+        assert_eq!(watch.count(), 3);
+        assert!(is_quiet(&mut watch).await, "also if it was only counted");
         let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o777;
         assert_eq!((mode(&directory), mode(&bell.file_of("a"))), (0o700, 0o600));
     }

@@ -75,23 +75,28 @@ impl Cgroup {
         Ok(rustix::fs::open(self.path.join("cgroup.procs"), flags, Mode::empty())?)
     }
 
-    /// The processes in it, and in cgroups that they made below it. Zombies are not among them.
-    #[must_use]
-    pub fn pids(&self) -> Vec<Pid> {
+    /// The processes in it, and in cgroups that they made below it. Zombies are not among them. A cgroup that is gone
+    /// is empty.
+    ///
+    /// # Errors
+    /// When it can't be read, for want of open files for instance: that is no proof that it is empty.
+    pub fn pids(&self) -> io::Result<Vec<Pid>> {
         let mut pids = Vec::new();
-        for directory in subtree(&self.path) {
-            let listed = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
+        for directory in subtree(&self.path)? {
+            let listed = read_if_there(&directory.join("cgroup.procs"))?;
             // 0 is a process outside of our pid namespace.
             pids.extend(listed.lines().filter_map(|line| line.parse().ok().and_then(Pid::new)));
         }
-        pids
+        Ok(pids)
     }
 
     /// Whether a process lives in it or below: exact, since the kernel counts them. A cgroup that is gone is empty.
-    #[must_use]
-    pub fn is_populated(&self) -> bool {
-        let events = fs::read_to_string(self.path.join("cgroup.events")).unwrap_or_default();
-        events.lines().any(|line| line == "populated 1")
+    ///
+    /// # Errors
+    /// As for [`Cgroup::pids`].
+    pub fn is_populated(&self) -> io::Result<bool> {
+        let events = read_if_there(&self.path.join("cgroup.events"))?;
+        Ok(events.lines().any(|line| line == "populated 1"))
     }
 
     /// Kills all that is in it and below, forks in progress included. False where the kernel can't (before 5.14);
@@ -129,7 +134,7 @@ impl Cgroup {
     }
 
     fn try_remove(&self) -> io::Result<()> {
-        for directory in subtree(&self.path).iter().rev() {
+        for directory in subtree(&self.path)?.iter().rev() {
             match fs::remove_dir(directory) {
                 Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
                 _ => {}
@@ -159,17 +164,39 @@ pub fn enter(procs: impl AsFd) -> io::Result<()> {
 }
 
 /// `top` and all directories below it, each after the one that holds it.
-fn subtree(top: &Path) -> Vec<PathBuf> {
+fn subtree(top: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = vec![top.to_owned()];
     let mut next = 0;
     while let Some(directory) = found.get(next) {
-        let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-        let is_directory = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
-        let below: Vec<PathBuf> = entries.filter(is_directory).map(|entry| entry.path()).collect();
-        found.extend(below);
+        match fs::read_dir(directory) {
+            Ok(entries) => {
+                let entries = entries.collect::<io::Result<Vec<_>>>()?;
+                let directories =
+                    entries.iter().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+                found.extend(directories.map(fs::DirEntry::path));
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
         next += 1;
     }
-    found
+    Ok(found)
+}
+
+/// The text of a file of a cgroup; empty if the cgroup is gone, or was made by the job for threads alone.
+fn read_if_there(file: &Path) -> io::Result<String> {
+    match fs::read_to_string(file) {
+        Err(error) if is_gone_or_threaded(&error) => Ok(String::new()),
+        read => read,
+    }
+}
+
+/// A cgroup that goes while its file is open says ENODEV; a threaded one lists no processes and says EOPNOTSUPP,
+/// while the processes of its threads are listed above it (cgroups(7)).
+fn is_gone_or_threaded(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let errno = Errno::from_io_error(error);
+    errno.is_some_and(|errno| [Errno::NOENT, Errno::NODEV, Errno::OPNOTSUPP].contains(&errno))
 }
 
 #[cfg(test)]
@@ -191,12 +218,12 @@ mod tests {
     #[test]
     fn a_child_that_enters_is_listed_with_all_that_it_starts() {
         with_cgroup(|cgroup| {
-            assert!(!cgroup.is_populated());
+            assert!(!cgroup.is_populated().unwrap());
             let child = sleeper_in(cgroup, "setsid sleep 600 & exec sleep 600");
-            eventually("both are listed", || cgroup.pids().len() == 2);
-            assert!(cgroup.pids().contains(&child.pid()));
-            assert!(!cgroup.pids().contains(&Pid::me()));
-            assert!(cgroup.is_populated());
+            eventually("both are listed", || cgroup.pids().unwrap().len() == 2);
+            assert!(cgroup.pids().unwrap().contains(&child.pid()));
+            assert!(!cgroup.pids().unwrap().contains(&Pid::me()));
+            assert!(cgroup.is_populated().unwrap());
         });
     }
 
@@ -204,19 +231,19 @@ mod tests {
     fn what_is_killed_leaves_a_cgroup_that_can_be_removed() {
         with_cgroup(|cgroup| {
             let _child = sleeper_in(cgroup, "setsid sleep 600 & exec sleep 600");
-            eventually("both are listed", || cgroup.pids().len() == 2);
+            eventually("both are listed", || cgroup.pids().unwrap().len() == 2);
             fs::create_dir(cgroup.path().join("made-by-the-job")).unwrap();
             let busy = cgroup.remove(BootTime::now()).unwrap_err();
             assert_eq!(busy.kind(), ErrorKind::ResourceBusy);
             if !cgroup.kill().unwrap() {
-                for pid in cgroup.pids() {
+                for pid in cgroup.pids().unwrap() {
                     rustix::process::kill_process(pid.into(), rustix::process::Signal::KILL).unwrap();
                 }
             }
             cgroup.remove(BootTime::now() + Duration::from_secs(20)).unwrap();
             assert!(!cgroup.path().exists());
-            assert!(cgroup.pids().is_empty());
-            assert!(!cgroup.is_populated());
+            assert!(cgroup.pids().unwrap().is_empty());
+            assert!(!cgroup.is_populated().unwrap());
             cgroup.remove(BootTime::now()).expect("one that is gone is removed");
         });
     }

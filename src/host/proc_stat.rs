@@ -1,6 +1,7 @@
-//! What the kernel says of one process in one line: `/proc/PID/stat`.
+//! What the kernel says of one process: the files of `/proc/PID`, above all its one line in `stat`.
 
 use std::fs;
+use std::io;
 
 use super::process::{Pid, ProcId};
 
@@ -22,9 +23,10 @@ pub(super) struct Stat {
 }
 
 impl Stat {
-    /// Reads the line of `pid`; none if there is no such process (or it can't be seen).
-    pub fn read(pid: Pid) -> Option<Self> {
-        Self::parse(&String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/stat")).ok()?))
+    /// Reads the line of `pid`; none if there is no such process, or if it is hidden from us.
+    pub fn read(pid: Pid) -> io::Result<Option<Self>> {
+        let line = read_file(pid, "stat")?;
+        Ok(line.and_then(|line| Self::parse(&String::from_utf8_lossy(&line))))
     }
 
     /// Takes the line apart. The command may hold anything, also `) R 1`: only the last parenthesis ends it.
@@ -53,6 +55,24 @@ impl Stat {
     pub fn id(&self) -> ProcId {
         ProcId { pid: self.pid, start_time: self.start_time }
     }
+}
+
+/// Reads a file of `/proc/PID`; none if the process is gone or won't let us look.
+///
+/// An error means that this process can't look at all for want of something, such as open files. It must not be
+/// taken for the absence of the other one.
+pub(super) fn read_file(pid: Pid, file: &str) -> io::Result<Option<Vec<u8>>> {
+    match fs::read(format!("/proc/{pid}/{file}")) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if is_shortage(&error) => Err(error),
+        Err(_) => Ok(None),
+    }
+}
+
+fn is_shortage(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let errno = Errno::from_io_error(error);
+    errno.is_some_and(|errno| [Errno::MFILE, Errno::NFILE, Errno::NOMEM].contains(&errno))
 }
 
 #[cfg(test)]

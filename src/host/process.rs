@@ -106,24 +106,28 @@ pub struct ProcId {
 }
 
 impl ProcId {
-    /// The process that has the id `pid` now; none if there is none, or only a zombie.
+    /// The process that has the id `pid` now; none if there is none, or only a zombie, or if it can't be looked at.
     #[must_use]
     pub fn of(pid: Pid) -> Option<Self> {
-        Stat::read(pid).filter(Stat::is_alive).map(|stat| stat.id())
+        Self::look_for(pid).ok().flatten()
+    }
+
+    /// As [`ProcId::of`]; an error where this process can't look, for want of open files.
+    pub(super) fn look_for(pid: Pid) -> io::Result<Option<Self>> {
+        Ok(Stat::read(pid)?.filter(Stat::is_alive).map(|stat| stat.id()))
     }
 
     /// A child of this process that is not reaped yet, also one that has ended already: until it is reaped, its id
     /// is its own.
     #[must_use]
     pub fn of_unreaped(pid: Pid) -> Option<Self> {
-        Stat::read(pid).map(|stat| stat.id())
+        Stat::read(pid).ok().flatten().map(|stat| stat.id())
     }
 
     /// Whether the process is stopped, by a signal or a tracer.
     #[must_use]
     pub fn is_stopped(self) -> bool {
-        Stat::read(self.pid)
-            .is_some_and(|stat| stat.start_time == self.start_time && matches!(stat.state, 'T' | 't'))
+        self.stat().is_some_and(|stat| matches!(stat.state, 'T' | 't'))
     }
 
     /// This process.
@@ -137,13 +141,13 @@ impl ProcId {
 
     /// Whether the process still lives. A zombie is dead, unless another of its threads runs on.
     ///
-    /// A process that `/proc` hides (`hidepid`, another user's) but that the kernel knows counts as alive: it may
-    /// be the one.
+    /// Where it can't be looked at (hidden by `hidepid`, no more open files) and the kernel knows the id, it counts as
+    /// alive: it may be the one.
     #[must_use]
     pub fn is_alive(self) -> bool {
         match Stat::read(self.pid) {
-            Some(stat) => stat.start_time == self.start_time && stat.is_alive(),
-            None => test_kill_process(self.pid.into()) == Err(rustix::io::Errno::PERM),
+            Ok(Some(stat)) => stat.start_time == self.start_time && stat.is_alive(),
+            Ok(None) | Err(_) => test_kill_process(self.pid.into()) != Err(rustix::io::Errno::SRCH),
         }
     }
 
@@ -161,7 +165,7 @@ impl ProcId {
         };
         // The pidfd stands for whoever had the id when it was opened. That is our process if it is there now: had
         // it been reaped before, its start time would have gone with it.
-        match Stat::read(self.pid) {
+        match Stat::read(self.pid)? {
             Some(stat) => Ok((stat.start_time == self.start_time).then_some(fd)),
             None if self.is_alive() => Err(io::ErrorKind::PermissionDenied.into()),
             None => Ok(None),
@@ -171,19 +175,26 @@ impl ProcId {
     /// Sends `signal` to this very process. Tells whether it was there to get it.
     ///
     /// # Errors
-    /// `PermissionDenied` when the process runs as another user.
+    /// `PermissionDenied` when the process runs as another user; or the want of open files, when nobody can make sure
+    /// that this is the process.
     pub fn signal(self, signal: Signal) -> io::Result<bool> {
-        let sent = match self.pidfd() {
-            Ok(None) => return Ok(false),
-            Ok(Some(fd)) => pidfd_send_signal(&fd, signal),
-            // No pidfd to be had: the id may be used again between the look and the kill, which is as close as it gets.
-            Err(_) if self.is_alive() => kill_process(self.pid.into(), signal),
-            Err(_) => return Ok(false),
-        };
-        match sent {
-            Ok(()) => Ok(true),
-            Err(rustix::io::Errno::SRCH) => Ok(false),
-            Err(error) => Err(error.into()),
+        match self.pidfd() {
+            Ok(None) => Ok(false),
+            Ok(Some(fd)) => was_there(pidfd_send_signal(&fd, signal)),
+            Err(_) => self.signal_by_id(signal),
+        }
+    }
+
+    /// Signals by id where no pidfd is to be had. Between the look and the kill the id may be used again, which is as
+    /// close as it gets; without a look there is no kill.
+    fn signal_by_id(self, signal: Signal) -> io::Result<bool> {
+        match Stat::read(self.pid)? {
+            Some(stat) if stat.start_time == self.start_time => {
+                was_there(kill_process(self.pid.into(), signal))
+            }
+            Some(_) => Ok(false),
+            None if self.is_alive() => Err(io::ErrorKind::PermissionDenied.into()),
+            None => Ok(false),
         }
     }
 
@@ -212,83 +223,21 @@ impl ProcId {
     /// The command's name as the kernel has it, at most 15 bytes; none if the process is gone.
     #[must_use]
     pub fn command(self) -> Option<String> {
-        Stat::read(self.pid).filter(|stat| stat.start_time == self.start_time).map(|stat| stat.command)
+        self.stat().map(|stat| stat.command)
+    }
+
+    fn stat(self) -> Option<Stat> {
+        Stat::read(self.pid).ok().flatten().filter(|stat| stat.start_time == self.start_time)
+    }
+}
+
+fn was_there(sent: rustix::io::Result<()>) -> io::Result<bool> {
+    match sent {
+        Ok(()) => Ok(true),
+        Err(rustix::io::Errno::SRCH) => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::host::testing::{Guarded, eventually};
-    use std::process::Command;
-
-    fn sleeper() -> Guarded {
-        Guarded::spawn(Command::new("sleep").arg("600"))
-    }
-
-    fn id_of(child: &Guarded) -> ProcId {
-        ProcId::of(child.pid()).expect("the child lives")
-    }
-
-    #[test]
-    fn a_pid_is_positive() {
-        assert_eq!(Pid::new(0), None);
-        assert_eq!(Pid::new(-4), None);
-        assert_eq!(serde_json::from_str::<Pid>("7").unwrap(), Pid::new(7).unwrap());
-        assert!(serde_json::from_str::<Pid>("0").is_err());
-    }
-
-    #[test]
-    fn a_zombie_counts_as_dead() {
-        let mut child = sleeper();
-        let id = id_of(&child);
-        assert!(id.is_alive());
-        child.0.kill().unwrap();
-        eventually("the child, killed and not reaped, is dead", || !id.is_alive());
-        assert_eq!(ProcId::of(id.pid), None);
-        assert!(Stat::read(id.pid).is_some(), "it was still a zombie");
-        child.0.wait().unwrap();
-        assert!(!id.is_alive(), "and reaped it is dead as well");
-    }
-
-    #[test]
-    fn a_process_with_the_same_id_and_another_start_is_not_taken_for_it() {
-        let child = sleeper();
-        let id = id_of(&child);
-        let former = ProcId { start_time: id.start_time - 1, ..id };
-        assert!(!former.is_alive());
-        assert!(former.pidfd().unwrap().is_none());
-        assert_eq!(former.command(), None);
-        assert!(!former.signal(Signal::KILL).unwrap());
-        assert!(id.is_alive(), "the later process was not hit");
-        assert_eq!(id.command().as_deref(), Some("sleep"));
-    }
-
-    #[test]
-    fn a_signal_reaches_the_process_and_tells_when_it_is_gone() {
-        let mut child = sleeper();
-        let id = id_of(&child);
-        assert!(id.signal(Signal::TERM).unwrap());
-        child.0.wait().unwrap();
-        assert!(!id.signal(Signal::TERM).unwrap());
-    }
-
-    #[tokio::test]
-    async fn the_end_of_a_process_is_seen_without_reaping_it() {
-        let mut child = sleeper();
-        let id = id_of(&child);
-        let wait = tokio::spawn(id.ended());
-        tokio::task::yield_now().await;
-        assert!(!wait.is_finished());
-        child.0.kill().unwrap();
-        tokio::time::timeout(Duration::from_secs(20), wait).await.expect("it is seen").unwrap();
-        child.0.wait().unwrap();
-        id.ended().await;
-    }
-
-    #[test]
-    fn this_process_and_its_parent_are_known() {
-        assert!(ProcId::me().is_alive());
-        assert_ne!(Pid::parent(), Some(Pid::me()));
-    }
-}
+mod tests;

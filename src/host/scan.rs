@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs;
+use std::io;
 
-use super::proc_stat::Stat;
+use super::proc_stat::{Stat, read_file};
 use super::process::{Pid, ProcId};
 
 /// How often a look is taken again while processes come and go under it.
@@ -17,47 +18,64 @@ const TRIES: usize = 5;
 /// Reading `/proc` takes time, in which processes fork and end. A look in which somebody's parent is missing is
 /// taken again, since a chain may be broken there; a child of a process that forked and ended behind the
 /// reader's back can still be missed, so who has to be sure that none lives looks twice.
-#[must_use]
-pub fn descendants(roots: &[ProcId]) -> Vec<ProcId> {
-    let mut processes = look();
+///
+/// # Errors
+/// When this process can't look, for want of open files: that is no proof that none lives.
+pub fn descendants(roots: &[ProcId]) -> io::Result<Vec<ProcId>> {
+    let mut processes = look()?;
     let mut missing = missing_parents(&processes);
     for _ in 1..TRIES {
         if missing.is_empty() {
             break;
         }
-        processes = look();
+        processes = look()?;
         // The same ones missing twice are hidden from us (hidepid), not ended.
         let before = std::mem::replace(&mut missing, missing_parents(&processes));
         if before == missing {
             break;
         }
     }
-    below(roots, &processes)
+    Ok(below(roots, &processes))
 }
 
 /// All living processes that have `NAME=value` in the environment that they were started with, as far as we may
 /// read it (own user's processes, or all for root), except those with an id in `skip`.
 ///
 /// A last resort: a program may have overwritten its environment, or been started with an empty one.
-#[must_use]
-pub fn with_marker(name: &str, value: &str, skip: &[Pid]) -> Vec<ProcId> {
+///
+/// # Errors
+/// As for [`descendants`].
+pub fn with_marker(name: &str, value: &str, skip: &[Pid]) -> io::Result<Vec<ProcId>> {
     let mark = format!("{name}={value}");
-    let marked = |pid: Pid| {
-        let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
-        environment.split(|byte| *byte == 0).any(|entry| entry == mark.as_bytes()).then_some(())?;
-        ProcId::of(pid)
-    };
-    all_pids().filter(|pid| !skip.contains(pid)).filter_map(marked).collect()
+    let mut found = Vec::new();
+    for pid in all_pids()? {
+        if skip.contains(&pid) {
+            continue;
+        }
+        let environment = read_file(pid, "environ")?.unwrap_or_default();
+        if environment.split(|byte| *byte == 0).any(|entry| entry == mark.as_bytes()) {
+            found.extend(ProcId::look_for(pid)?);
+        }
+    }
+    Ok(found)
 }
 
 /// The ids of all processes that `/proc` shows.
-fn all_pids() -> impl Iterator<Item = Pid> {
-    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok().and_then(Pid::new))
+fn all_pids() -> io::Result<Vec<Pid>> {
+    let mut pids = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        pids.extend(name.to_str().and_then(|name| name.parse().ok()).and_then(Pid::new));
+    }
+    Ok(pids)
 }
 
-fn look() -> HashMap<Pid, Stat> {
-    all_pids().filter_map(Stat::read).map(|stat| (stat.pid, stat)).collect()
+fn look() -> io::Result<HashMap<Pid, Stat>> {
+    let mut processes = HashMap::new();
+    for pid in all_pids()? {
+        processes.extend(Stat::read(pid)?.map(|stat| (stat.pid, stat)));
+    }
+    Ok(processes)
 }
 
 fn missing_parents(processes: &HashMap<Pid, Stat>) -> BTreeSet<Pid> {
@@ -153,9 +171,9 @@ mod tests {
         let stray = Stray::parse(&line);
         let root = ProcId::of(shell.pid()).unwrap();
         eventually("the shell's child is seen", || {
-            descendants(&[root]).iter().any(|found| found.pid == stray.0)
+            descendants(&[root]).unwrap().iter().any(|found| found.pid == stray.0)
         });
-        assert!(!descendants(&[root]).contains(&root), "the root is not its own descendant");
+        assert!(!descendants(&[root]).unwrap().contains(&root), "the root is not its own descendant");
     }
 
     #[test]
@@ -173,12 +191,12 @@ mod tests {
         let stray = Stray::parse(&line);
         let (longer, _line) = marked(&format!("{value}x"), "echo; exec sleep 600");
         let (hidden, _line) = marked(&format!("y PL_TEST_MARK={value}"), "echo; exec sleep 600");
-        let found = || with_marker("PL_TEST_MARK", &value, &[Pid::me()]);
+        let found = || with_marker("PL_TEST_MARK", &value, &[Pid::me()]).unwrap();
         eventually("the stray process is found", || found().iter().any(|found| found.pid == stray.0));
         for other in [&longer, &hidden] {
             assert!(found().iter().all(|found| found.pid != other.pid()), "a value that only contains ours");
         }
-        let skipped = with_marker("PL_TEST_MARK", &value, &[stray.0]);
+        let skipped = with_marker("PL_TEST_MARK", &value, &[stray.0]).unwrap();
         assert!(skipped.iter().all(|found| found.pid != stray.0));
     }
 }

@@ -69,12 +69,15 @@ mod tests {
         Pid::of_child(&Command::new("sh").args(["-c", script]).spawn().unwrap())
     }
 
-    fn reap_until(what: &str, mut over: impl FnMut(&Reaped) -> bool) -> Vec<(Pid, ExitStatus)> {
+    fn reap_until(
+        what: &str,
+        mut over: impl FnMut(&[(Pid, ExitStatus)], bool) -> bool,
+    ) -> Vec<(Pid, ExitStatus)> {
         let mut ended = Vec::new();
         eventually(what, || {
             let mut reaped = reap();
             ended.append(&mut reaped.ended);
-            over(&reaped)
+            over(&ended, reaped.children_left)
         });
         ended
     }
@@ -93,7 +96,7 @@ mod tests {
     fn each_child_is_reaped_once_with_its_status() {
         in_own_process("host::subreaper::tests::each_child_is_reaped_once_with_its_status", || {
             let (three, killed) = (shell("exit 3"), shell("kill -9 $$"));
-            let mut ended = reap_until("both are reaped", |reaped| !reaped.children_left);
+            let mut ended = reap_until("both are reaped", |_, left| !left);
             ended.sort_by_key(|(pid, _)| (*pid == killed, *pid));
             let statuses: Vec<_> = ended.iter().map(|(pid, end)| (*pid, end.code(), end.signal())).collect();
             assert_eq!(statuses, [(three, Some(3), None), (killed, None, Some(9))]);
@@ -106,17 +109,18 @@ mod tests {
             become_subreaper().unwrap();
             let child = shell("setsid sh -c 'setsid sleep 600 & setsid sleep 600 &'");
             let sleepers = || {
-                let names = descendants(&[ProcId::me()]).into_iter().map(ProcId::command);
+                let names = descendants(&[ProcId::me()]).unwrap().into_iter().map(ProcId::command);
                 names.collect::<Vec<_>>() == [Some("sleep".to_owned()), Some("sleep".to_owned())]
             };
-            let ended = reap_until("only the sleepers are left", |_| sleepers());
-            assert!(ended.iter().any(|(pid, end)| *pid == child && end.success()));
+            reap_until("only the sleepers are left", |ended, _| {
+                ended.iter().any(|(pid, end)| *pid == child && end.success()) && sleepers()
+            });
             assert!(reap().children_left, "the two sleepers are children now");
             assert!(has_children());
-            for stray in descendants(&[ProcId::me()]) {
+            for stray in descendants(&[ProcId::me()]).unwrap() {
                 assert!(stray.signal(Signal::KILL).unwrap());
             }
-            let ended = reap_until("both are reaped", |reaped| !reaped.children_left);
+            let ended = reap_until("both are reaped", |_, left| !left);
             assert!(ended.iter().filter(|(_, end)| end.signal() == Some(9)).count() == 2, "{ended:?}");
             assert!(!has_children());
         });

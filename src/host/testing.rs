@@ -69,7 +69,8 @@ impl Guarded {
 impl Drop for Guarded {
     fn drop(&mut self) {
         // First look, then kill: what a dead parent leaves behind is found no more.
-        let below: Vec<ProcId> = ProcId::of(self.pid()).iter().flat_map(|id| descendants(&[*id])).collect();
+        let below: Vec<ProcId> =
+            ProcId::of(self.pid()).and_then(|id| descendants(&[id]).ok()).unwrap_or_default();
         let _ = self.0.kill();
         let _ = self.0.wait();
         for id in below {
@@ -133,7 +134,7 @@ pub fn in_own_process(name: &str, body: impl FnOnce()) {
 
     impl Drop for Sweep {
         fn drop(&mut self) {
-            for id in descendants(&[ProcId::me()]) {
+            for id in descendants(&[ProcId::me()]).unwrap_or_default() {
                 let _ = id.signal(Signal::KILL);
             }
         }

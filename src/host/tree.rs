@@ -1,6 +1,7 @@
 //! The processes of one job: all that it started and that still live, found in every way that the kernel has.
 
 use std::collections::BTreeSet;
+use std::io;
 
 use super::cgroup::Cgroup;
 use super::process::{Pid, ProcId, Signal};
@@ -39,35 +40,53 @@ impl JobTree {
     /// The job's processes that live now, zombies not counted.
     ///
     /// An empty answer comes from two looks, since one can miss a process that forks and ends under it.
+    ///
+    /// # Errors
+    /// When this process can't look, for want of open files: that is no proof that none lives.
+    pub fn living(&self) -> io::Result<Vec<ProcId>> {
+        let found = self.look()?;
+        if found.is_empty() { self.look() } else { Ok(found) }
+    }
+
+    /// Whether a look has shown that none of the job's processes lives. Where there is no way to look it is not over.
     #[must_use]
-    pub fn living(&self) -> Vec<ProcId> {
-        let found = self.look();
-        if found.is_empty() { self.look() } else { found }
+    pub fn is_over(&self) -> bool {
+        self.living().inspect_err(log_blindness).is_ok_and(|living| living.is_empty())
     }
 
     /// Sends `signal` to all that live now. Tells how many it reached.
-    pub fn signal(&self, signal: Signal) -> usize {
-        send(&self.living(), signal)
+    ///
+    /// # Errors
+    /// As for [`JobTree::living`]; nobody has got the signal then.
+    pub fn signal(&self, signal: Signal) -> io::Result<usize> {
+        Ok(send(&self.living()?, signal))
     }
 
     /// Stops all of the job's processes: by the cgroup's freezer, which they don't notice, and those outside of it
     /// with STOP.
-    pub fn freeze(&self) {
-        let inside = if self.set_frozen(true) { self.cgroup_pids() } else { BTreeSet::new() };
-        self.stop_all_but(inside);
+    ///
+    /// # Errors
+    /// As for [`JobTree::living`]; those outside of the cgroup may run on.
+    pub fn freeze(&self) -> io::Result<()> {
+        let inside = if self.set_frozen(true) { self.cgroup_pids()? } else { BTreeSet::new() };
+        self.stop_all_but(inside)
     }
 
     /// Lets all of the job's processes go on after [`JobTree::freeze`].
-    pub fn thaw(&self) {
-        let inside = if self.set_frozen(false) { self.cgroup_pids() } else { BTreeSet::new() };
-        let mut stopped = self.living();
+    ///
+    /// # Errors
+    /// As for [`JobTree::living`]; those outside of the cgroup may still be stopped.
+    pub fn thaw(&self) -> io::Result<()> {
+        let inside = if self.set_frozen(false) { self.cgroup_pids()? } else { BTreeSet::new() };
+        let mut stopped = self.living()?;
         stopped.retain(|id| !inside.contains(&id.pid));
         send(&stopped, Signal::CONT);
+        Ok(())
     }
 
     /// Stops all with STOP, in rounds until no new one turns up, so that nobody is left who could fork.
-    pub(super) fn stop_all(&self) {
-        self.stop_all_but(BTreeSet::new());
+    pub(super) fn stop_all(&self) -> io::Result<()> {
+        self.stop_all_but(BTreeSet::new())
     }
 
     /// Sets the cgroup's freezer; false where there is none.
@@ -79,38 +98,45 @@ impl JobTree {
         })
     }
 
-    fn cgroup_pids(&self) -> BTreeSet<Pid> {
-        self.cgroup.iter().flat_map(Cgroup::pids).collect()
+    fn cgroup_pids(&self) -> io::Result<BTreeSet<Pid>> {
+        let pids = self.cgroup.as_ref().map(Cgroup::pids).transpose()?;
+        Ok(pids.into_iter().flatten().collect())
     }
 
-    fn stop_all_but(&self, mut stopped: BTreeSet<Pid>) {
+    fn stop_all_but(&self, mut stopped: BTreeSet<Pid>) -> io::Result<()> {
         for _ in 0..STOP_ROUNDS {
-            let mut fresh = self.living();
+            let mut fresh = self.living()?;
             fresh.retain(|id| stopped.insert(id.pid));
             if fresh.is_empty() {
-                return;
+                return Ok(());
             }
             send(&fresh, Signal::STOP);
         }
         tracing::debug!(rounds = STOP_ROUNDS, "the job forks faster than it can be stopped");
+        Ok(())
     }
 
-    fn look(&self) -> Vec<ProcId> {
+    fn look(&self) -> io::Result<Vec<ProcId>> {
         let mut found: BTreeSet<ProcId> = self.known.iter().copied().filter(|id| id.is_alive()).collect();
-        if let Some(cgroup) = &self.cgroup {
-            found.extend(cgroup.pids().into_iter().filter_map(ProcId::of));
+        for pid in self.cgroup_pids()? {
+            found.extend(ProcId::look_for(pid)?);
         }
         let roots: Vec<ProcId> = self.known.iter().chain(&self.root).copied().collect();
         if !roots.is_empty() {
-            found.extend(descendants(&roots));
+            found.extend(descendants(&roots)?);
         }
         if let Some(marker) = &self.marker {
-            found.extend(with_marker(&marker.name, &marker.value, &self.exclude));
+            found.extend(with_marker(&marker.name, &marker.value, &self.exclude)?);
         }
         let (me, root) = (Pid::me(), self.root.map(|root| root.pid));
         let is_other = |pid: Pid| pid == me || Some(pid) == root || self.exclude.contains(&pid);
-        found.into_iter().filter(|id| !is_other(id.pid)).collect()
+        Ok(found.into_iter().filter(|id| !is_other(id.pid)).collect())
     }
+}
+
+/// Says that nobody knows whether the job's processes live.
+pub(super) fn log_blindness(error: &io::Error) {
+    tracing::warn!(%error, "can't look which of the job's processes live");
 }
 
 /// Sends `signal` to each of `processes`. Tells how many it reached; one that ended in between, or that runs as a
@@ -138,7 +164,7 @@ mod tests {
     }
 
     fn state(pid: Pid) -> char {
-        Stat::read(pid).map_or('?', |stat| stat.state)
+        Stat::read(pid).unwrap().map_or('?', |stat| stat.state)
     }
 
     #[test]
@@ -163,9 +189,11 @@ mod tests {
         };
         let mut expected = [child.0, marked.pid(), known.pid(), grandchild.0];
         expected.sort();
-        eventually("all are found", || tree.living().iter().map(|id| id.pid).collect::<Vec<_>>() == expected);
+        eventually("all are found", || {
+            tree.living().unwrap().iter().map(|id| id.pid).collect::<Vec<_>>() == expected
+        });
         let spared = JobTree { exclude: vec![child.0, marked.pid()], ..tree };
-        let found: Vec<Pid> = spared.living().iter().map(|id| id.pid).collect();
+        let found: Vec<Pid> = spared.living().unwrap().iter().map(|id| id.pid).collect();
         assert!(
             found.contains(&known.pid()) && found.contains(&grandchild.0) && found.len() == 2,
             "{found:?}"
@@ -173,16 +201,28 @@ mod tests {
     }
 
     #[test]
+    fn the_root_is_not_the_jobs_however_it_is_found() {
+        let (shell, line) = Guarded::shell("sleep 600 & echo $!; wait");
+        let child = Stray::parse(&line);
+        let root = ProcId::of(shell.pid()).unwrap();
+        let tree = JobTree { known: vec![root], ..below(&shell) };
+        let found: Vec<Pid> = tree.living().unwrap().iter().map(|id| id.pid).collect();
+        assert_eq!(found, [child.0]);
+        assert!(!tree.is_over());
+        assert!(JobTree { exclude: vec![child.0], ..tree }.is_over());
+    }
+
+    #[test]
     fn a_root_that_is_gone_makes_nobody_the_jobs() {
         let (mut shell, line) = Guarded::shell("sleep 600 & echo $!; wait");
         let stray = Stray::parse(&line);
         let tree = below(&shell);
-        eventually("the child is found", || tree.living().len() == 1);
+        eventually("the child is found", || tree.living().unwrap().len() == 1);
         shell.kill();
         eventually("the child has another parent", || {
-            Stat::read(stray.0).is_some_and(|stat| stat.parent != Some(shell.pid()))
+            Stat::read(stray.0).unwrap().is_some_and(|stat| stat.parent != Some(shell.pid()))
         });
-        assert!(tree.living().is_empty());
+        assert!(tree.living().unwrap().is_empty());
     }
 
     #[test]
@@ -190,11 +230,11 @@ mod tests {
         let (shell, line) = Guarded::shell("setsid sleep 600 & echo $!; wait");
         let stray = Stray::parse(&line);
         let tree = below(&shell);
-        eventually("the child is found", || tree.living().len() == 1);
-        tree.freeze();
+        eventually("the child is found", || tree.living().unwrap().len() == 1);
+        tree.freeze().unwrap();
         eventually("it is stopped", || state(stray.0) == 'T');
         assert_ne!(state(shell.pid()), 'T', "the root is not the job's");
-        tree.thaw();
+        tree.thaw().unwrap();
         eventually("it goes on", || state(stray.0) == 'S');
     }
 }

@@ -123,7 +123,7 @@ impl Service {
             Phase::Holding
                 if self.launch.terms.survivors == Survivors::Wait
                     && self.running.is_none()
-                    && !self.estate.tree().living().is_empty() =>
+                    && !self.estate.tree().is_over() =>
             {
                 info!("cleanup waits for the job's processes to end by themselves");
                 self.waiting_cleanups.push(from);
@@ -176,11 +176,13 @@ impl Service {
         if ended.count > 0 {
             info!(count = ended.count, names = ?ended.names, "processes of the job were ended");
         }
+        let is_over = ended.is_over();
         ending.farewell.ended += ended.count;
         ending.farewell.names.extend(ended.names);
-        if !ended.left.is_empty() {
+        if !is_over {
             warn!(
                 left = ended.left.len(),
+                blind = ended.blind,
                 "processes of the job can't be ended: the locks stay until they are gone"
             );
             self.end_processes(Patience { term_grace: Duration::ZERO, kill_limit: KILL_LIMIT });

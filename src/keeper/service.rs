@@ -316,7 +316,7 @@ impl Service {
 
     /// The job has no process any more.
     fn nobody_left(&mut self) {
-        if matches!(self.phase, Phase::Draining) && self.estate.tree().living().is_empty() {
+        if matches!(self.phase, Phase::Draining) && self.estate.tree().is_over() {
             self.drained();
         }
     }
