@@ -17,9 +17,9 @@ struct Answer {
     builds_dir: Option<PathBuf>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cache_dir: Option<PathBuf>,
-    /// A fixed folder is shared: without this, concurrent jobs of a project would use the same one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    builds_dir_is_shared: Option<bool>,
+    /// Jobs share this host's folder, whoever named it. Without this the runner takes it for a machine of the job's
+    /// own, and concurrent jobs of a project would work in the same directory.
+    builds_dir_is_shared: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -39,9 +39,24 @@ pub fn config(config: &Config) -> String {
     let answer = Answer {
         driver: Driver { name: "pipeline-lock", version: env!("CARGO_PKG_VERSION") },
         job_env,
-        builds_dir_is_shared: config.builds_dir.as_ref().map(|_| true),
+        builds_dir_is_shared: true,
         builds_dir: config.builds_dir.clone(),
         cache_dir: config.cache_dir.clone(),
     };
     serde_json::to_string(&answer).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Environment;
+
+    #[test]
+    fn jobs_share_the_folder_for_builds_and_nothing_else_is_set_unless_the_file_does() {
+        let environment = Environment { home: Some("/home/u".into()), ..Environment::default() };
+        let config = Config::built_in(&environment).unwrap();
+        let answer: serde_json::Value = serde_json::from_str(&super::config(&config)).unwrap();
+        assert_eq!(answer["builds_dir_is_shared"], true);
+        assert!(answer.get("builds_dir").is_none() && answer.get("cache_dir").is_none(), "{answer}");
+    }
 }
