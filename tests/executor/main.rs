@@ -1,6 +1,11 @@
-//! What the runner sees of the four stages.
+//! What GitLab Runner and a job's author see of the four stages.
 
-mod deaths;
+#[path = "../harness/mod.rs"]
 mod harness;
+
+mod input;
+mod leftovers;
+mod output;
 mod scripts;
+mod stores;
 mod waiting;
