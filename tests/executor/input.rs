@@ -93,10 +93,13 @@ fn a_state_folder_that_cannot_be_made_is_told_with_the_key_that_names_it() {
 #[test]
 fn a_store_that_cannot_be_made_is_told_with_its_path() {
     let host = Host::local("");
-    let text = format!("store: {{ local: {{ path: /proc/no-such-place/locks.db }} }}\nstate: {}/state\n", host.path().display());
+    let text = format!(
+        "store: {{ local: {{ path: /proc/no-such-place/locks.db }} }}\nstate: {}/state\n",
+        host.path().display()
+    );
     host.write("config.yaml", &text);
     let job = host.job(1).attempt();
-    job.prepare().end().with_code(2).with_text(&["/proc/no-such-place/locks.db"]);
+    job.prepare().end().with_code(2).with_text(&["/proc/no-such-place", "give a path on"]);
     job.cleanup().with_code(0);
     host.nothing_is_left();
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    harness::{Attempt, Host, Process, eventually},
+    harness::{Attempt, Host, Process, Stage, eventually},
     on_both_stores,
 };
 
@@ -24,7 +24,10 @@ const CHILDREN: [(&str, &str); 6] = [
 fn leaves_children(host: &Host, job: &Attempt) -> Vec<Process> {
     let mut lines: String =
         CHILDREN.iter().map(|(name, line)| format!("{line}\n{}", host.tells(name, "$!"))).collect();
-    lines += &format!("(setsid bash -c '(sleep 600 & {}) &' >/dev/null 2>&1)\n", host.tells("daemon", "\\$!").trim_end());
+    lines += &format!(
+        "(setsid bash -c '(sleep 600 & {}) &' >/dev/null 2>&1)\n",
+        host.tells("daemon", "\\$!").trim_end()
+    );
     let lines = lines.replace("echo \\$!", "echo $!");
     job.script_ends(&lines).with_code(0);
     let names = CHILDREN.iter().map(|(name, _)| *name).chain(["daemon"]);
@@ -56,12 +59,12 @@ fn the_next_job_begins_when_nothing_of_the_last_one_lives(host: &Host) {
     let children = leaves_children(host, &first);
     let waiting = second.prepare();
     host.until_queued(&[2]);
-    let cleanup = first.command(&["cleanup"]).spawn();
+    let cleanup = Stage::start(first.command(&["cleanup"]), false);
     waiting.end().with_code(0);
     for child in &children {
         assert!(!child.lives(), "{child:?} lives beside the next holder");
     }
-    assert!(cleanup.unwrap().wait().unwrap().success());
+    cleanup.end().with_code(0);
     second.finish();
     host.is_clean_soon();
 }
@@ -74,7 +77,7 @@ fn wait_lets_the_job_end_by_itself() {
     job.script_ends(&lines).with_code(0);
     let waiting = next.prepare();
     host.until_queued(&[2]);
-    let cleanup = crate::harness::Stage::start(job.command(&["cleanup"]), false);
+    let cleanup = Stage::start(job.command(&["cleanup"]), false);
     host.until_reached("child");
     let child = host.told("pid");
     // Cleanup has told its keeper when the keeper looks after its processes.
@@ -90,7 +93,8 @@ fn wait_lets_the_job_end_by_itself() {
 }
 
 fn keeper_log(host: &Host, job: &Attempt) -> String {
-    fs::read_to_string(host.path().join("state/jobs").join(job.token()).join("keeper.log")).unwrap_or_default()
+    fs::read_to_string(host.path().join("state/jobs").join(job.token()).join("keeper.log"))
+        .unwrap_or_default()
 }
 
 #[test]
@@ -114,7 +118,10 @@ fn a_fork_storm_is_ended_by_cleanup() {
     // Each process starts its successor and ends: no list of processes is true for long.
     host.write("storm", "#!/bin/sh\nsleep 0.01\n\"$0\" &\n");
     let storm = host.path().join("storm");
-    let lines = format!("chmod +x {0}\nfor i in 1 2 3 4; do setsid {0} </dev/null >/dev/null 2>&1 & done", storm.display());
+    let lines = format!(
+        "chmod +x {0}\nfor i in 1 2 3 4; do setsid {0} </dev/null >/dev/null 2>&1 & done",
+        storm.display()
+    );
     job.script_ends(&lines).with_code(0);
     let started = Instant::now();
     job.finish();

@@ -112,7 +112,8 @@ fn output_may_be_a_file() {
     let path = host.path().join("log");
     let mut file = File::options().read(true).append(true).create(true).open(&path).unwrap();
     let script = job.script("seq 1000");
-    let stage = Stage::start_into(job.command(&["run", &script, "build_script"]), file.try_clone().unwrap().into());
+    let stage =
+        Stage::start_into(job.command(&["run", &script, "build_script"]), file.try_clone().unwrap().into());
     stage.end().with_code(0);
     let mut got = String::new();
     file.rewind().unwrap();

@@ -67,7 +67,10 @@ fn a_script_begins_in_the_stages_folder_with_its_mask() {
     let inner = job.command(&["run", &script, "build_script"]);
     let mut outer = Command::new("sh");
     outer.args(["-c", "umask 027; exec \"$@\"", "sh"]).arg(inner.get_program()).args(inner.get_args());
-    outer.env_clear().envs(inner.get_envs().filter_map(|(key, value)| Some((key, value?)))).current_dir(&job.dir);
+    outer
+        .env_clear()
+        .envs(inner.get_envs().filter_map(|(key, value)| Some((key, value?))))
+        .current_dir(&job.dir);
     let ended = Stage::start(outer, false).end().with_code(0);
     assert_eq!(ended.text(), format!("{}\n0027\n640\n", job.dir.display()));
     job.finish();
@@ -89,7 +92,7 @@ fn a_script_has_no_open_file_but_the_three() {
 fn a_script_leads_a_process_group_of_its_own_without_any_signal_blocked_or_ignored() {
     let host = Host::local("");
     let job = host.job(1).prepared();
-    let text = "ps -o pgid= -p $$ | tr -d ' '; echo $$; grep -E '^Sig(Blk|Ign)' /proc/$$/status";
+    let text = "ps -o pgid= -p $$ | tr -d ' '; echo $$; exec grep -E '^Sig(Blk|Ign)' /proc/self/status";
     let said = raw(&job, text).with_code(0).text();
     let lines: Vec<&str> = said.lines().collect();
     assert_eq!(lines[0], lines[1], "{said}");
@@ -114,7 +117,8 @@ fn a_script_sees_its_lock_and_nothing_of_the_driver() {
     assert_eq!(seen["PIPELINE_LOCK_NAME"], "gitlab.example.com/shop/web");
     let fence: u64 = seen["PIPELINE_LOCK_FENCE"].parse().unwrap();
     assert_eq!(host.status_of("gitlab.example.com/shop/web")["holders"][0]["fence"], fence);
-    for (key, value) in [("HOME", host.path().join("home").display().to_string()), ("USER", "runner".into())] {
+    for (key, value) in [("HOME", host.path().join("home").display().to_string()), ("USER", "runner".into())]
+    {
         assert_eq!(seen[key], value);
     }
     let ours = |key: &&String| key.starts_with("PIPELINE_LOCK_");
@@ -123,8 +127,13 @@ fn a_script_sees_its_lock_and_nothing_of_the_driver() {
     for key in seen.keys() {
         let hidden = key.starts_with("CUSTOM_ENV_")
             || key.starts_with("AWS_")
-            || ["JOB_RESPONSE_FILE", "BUILD_EXIT_CODE_FILE", "BUILD_FAILURE_EXIT_CODE", "SYSTEM_FAILURE_EXIT_CODE"]
-                .contains(&key.as_str());
+            || [
+                "JOB_RESPONSE_FILE",
+                "BUILD_EXIT_CODE_FILE",
+                "BUILD_FAILURE_EXIT_CODE",
+                "SYSTEM_FAILURE_EXIT_CODE",
+            ]
+            .contains(&key.as_str());
         assert!(!hidden, "{key} is not the script's");
     }
     assert!(!seen.contains_key("CI_JOB_ID"), "the runner's script sets it itself");
@@ -172,7 +181,8 @@ fn a_canceled_script_gets_the_signal_with_its_group_and_its_handlers_run() {
     let host = Host::local("");
     let job = host.job(1).prepared();
     // The user's lines sit in a subshell: a TERM to the first shell alone would not end the sleep.
-    let lines = format!("(trap '{} exit 7' TERM; {} sleep 600 & wait)", host.tells("handled", "$$"), host.gate("in"));
+    let lines =
+        format!("(trap '{} exit 7' TERM; {} sleep 600 & wait)", host.tells("handled", "$$"), host.gate("in"));
     host.open("in");
     let run = job.run("build_script", &lines);
     host.until_reached("in");
@@ -188,12 +198,13 @@ fn a_canceled_script_gets_the_signal_with_its_group_and_its_handlers_run() {
 fn a_second_term_kills_a_script_that_does_not_heed_the_first() {
     let host = Host::local("");
     let job = host.job(1).prepared();
-    let script = job.raw_script(&format!("trap '' TERM\n{}sleep 600\nsleep 600", host.tells("deaf", "$$")));
+    let trap = format!("trap '{}' TERM", host.tells("heard", "$$").trim_end());
+    let lines = format!("{trap}\n{}while true; do sleep 600; done", host.tells("deaf", "$$"));
+    let script = job.raw_script(&lines);
     let mut run = Stage::start(job.command(&["run", &script, "build_script"]), false);
     let deaf = host.told("deaf");
     run.term();
-    // The command that the shell waits for ignores TERM as its shell does.
-    run.says("");
+    assert_eq!(host.told("heard"), deaf);
     assert!(run.runs() && deaf.lives());
     run.term();
     run.end().with_code(1);

@@ -18,7 +18,8 @@ on_both_stores! {
 
 fn an_uncontended_job_takes_its_lock_and_gives_it_back(host: &Host) {
     let job = host.job(1).attempt();
-    let prepared = job.prepare().end().with_code(0).with_text(&["gitlab.example.com/shop/web acquired", "fence"]);
+    let prepared =
+        job.prepare().end().with_code(0).with_text(&["gitlab.example.com/shop/web acquired", "fence"]);
     assert!(!prepared.text().contains("Waiting"), "{}", prepared.text());
     assert_eq!(host.holders(), [1]);
     job.script_ends("true").with_code(0);

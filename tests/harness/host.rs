@@ -2,9 +2,13 @@
 
 use std::{
     fs,
+    os::fd::BorrowedFd,
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Once,
+        atomic::{AtomicU32, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -102,7 +106,10 @@ impl Host {
     /// A host whose jobs reach their table at `url`; the test itself sees it directly.
     pub fn through(store: &Store, url: &str, more: &str) -> Self {
         let dir = tempfile::Builder::new().prefix("pl-").tempdir().expect("a temporary folder");
-        let site = Site { dir: dir.path().canonicalize().expect("it is there"), local: matches!(store, Store::Local) };
+        let site = Site {
+            dir: dir.path().canonicalize().expect("it is there"),
+            local: matches!(store, Store::Local),
+        };
         let host = Self { site, _dir: dir };
         for folder in ["home", "tmp", "gates"] {
             fs::create_dir(host.path().join(folder)).expect("the folder is writable");
@@ -207,7 +214,8 @@ impl Host {
     pub fn nothing_is_left(&self) {
         let start = std::time::Instant::now();
         loop {
-            let mut left: Vec<String> = self.processes().iter().map(|process| format!("{process:?}")).collect();
+            let mut left: Vec<String> =
+                self.processes().iter().map(|process| format!("{process:?}")).collect();
             let holds = if self.site.local { "locks.db.d/holds" } else { "state/holds" };
             for folder in ["state/jobs", "state/owners", holds] {
                 let entries = fs::read_dir(self.path().join(folder)).into_iter().flatten().flatten();
@@ -228,7 +236,10 @@ impl Host {
 
     /// The living keepers.
     pub fn keepers(&self) -> Vec<Process> {
-        self.processes().into_iter().filter(|process| process.args().get(1).is_some_and(|arg| arg == "keeper")).collect()
+        self.processes()
+            .into_iter()
+            .filter(|process| process.args().get(1).is_some_and(|arg| arg == "keeper"))
+            .collect()
     }
 
     /// Lets whoever waits at this gate go on.
@@ -271,6 +282,7 @@ impl Host {
 impl Site {
     /// The program with one of the host's files, and the environment of the host's runner.
     pub fn program(&self, file: &str) -> Command {
+        hand_nothing_down();
         let mut command = Command::new(env!("CARGO_BIN_EXE_pipeline-lock"));
         command
             .env_clear()
@@ -288,6 +300,21 @@ impl Site {
     fn tag(&self) -> String {
         format!("TEST_HOST={}", self.dir.display())
     }
+}
+
+/// The runner starts a stage with the descriptors 0 to 2 alone: what this process itself was started with is
+/// not handed down either.
+fn hand_nothing_down() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let open = fs::read_dir("/proc/self/fd").expect("/proc is there").flatten();
+        let numbers: Vec<i32> = open.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+        for number in numbers.into_iter().filter(|number| *number > 2) {
+            // SAFETY: a flag of the descriptor is set if it is open, and nothing else is done with it.
+            let fd = unsafe { BorrowedFd::borrow_raw(number) };
+            let _ = rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::CLOEXEC);
+        }
+    });
 }
 
 impl Drop for Host {

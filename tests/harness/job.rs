@@ -100,7 +100,8 @@ impl Job {
         job["id"] = json!(self.id);
         job["job_info"]["name"] = json!(format!("deploy-{}", self.id));
         job["job_info"]["project_name"] = json!("web");
-        for (key, value) in [("project_full_path", json!("shop/web")), ("pipeline_id", json!(self.pipeline))] {
+        for (key, value) in [("project_full_path", json!("shop/web")), ("pipeline_id", json!(self.pipeline))]
+        {
             if !job["job_info"][key].is_null() {
                 job["job_info"][key] = value;
             }
@@ -114,7 +115,9 @@ impl Job {
                 variable["value"] = json!(value);
             }
         }
-        variables.extend(self.variables.iter().map(|(key, value)| json!({ "key": key, "value": value, "public": true })));
+        variables.extend(
+            self.variables.iter().map(|(key, value)| json!({ "key": key, "value": value, "public": true })),
+        );
         job["variables"] = json!(variables);
         job
     }
@@ -157,7 +160,8 @@ impl Attempt {
             command.env("BUILD_EXIT_CODE_FILE", self.dir.join("build_exit_code"));
         }
         command.envs(&self.env);
-        command.envs(self.job.all_variables().iter().map(|(key, value)| (format!("CUSTOM_ENV_{key}"), value)));
+        command
+            .envs(self.job.all_variables().iter().map(|(key, value)| (format!("CUSTOM_ENV_{key}"), value)));
         command
     }
 
@@ -188,7 +192,8 @@ impl Attempt {
 
     /// Writes a script as the runner does, and tells its path.
     pub fn script(&self, lines: &str) -> String {
-        let exports: String = self.job.own().iter().map(|(key, value)| format!("export {key}={value}\n")).collect();
+        let exports: String =
+            self.job.own().iter().map(|(key, value)| format!("export {key}={value}\n")).collect();
         self.raw_script(&format!(
             "#!/usr/bin/env bash\n\ntrap 'exit 1' TERM\n\nset -eo pipefail\nset +o noclobber\n: | (\n{exports}{lines}\n)\n\nexit 0\n"
         ))
@@ -225,7 +230,9 @@ impl Attempt {
     /// The job's living keeper.
     #[track_caller]
     pub fn keeper(&self) -> Process {
-        let keepers = Process::all().into_iter().filter(|process| process.args().get(1..) == Some(&["keeper".into(), self.token()]));
+        let keepers = Process::all()
+            .into_iter()
+            .filter(|process| process.args().get(1..) == Some(&["keeper".into(), self.token()]));
         keepers.last().expect("the job's keeper lives")
     }
 

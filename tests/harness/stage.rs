@@ -2,7 +2,10 @@
 
 use std::{
     io::{self, Read},
-    os::{fd::OwnedFd, unix::process::{CommandExt, ExitStatusExt}},
+    os::{
+        fd::OwnedFd,
+        unix::process::{CommandExt, ExitStatusExt},
+    },
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
     thread::{self, JoinHandle},
