@@ -3,9 +3,13 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod deaths;
 mod input;
 mod leftovers;
+mod orphans;
 mod output;
 mod scripts;
 mod stores;
+mod trouble;
 mod waiting;
+mod whole_jobs;

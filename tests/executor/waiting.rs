@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    harness::{Host, eventually, within},
+    harness::{Host, Stage, eventually, within},
     on_both_stores,
 };
 
@@ -117,4 +117,24 @@ fn a_retried_prepare_keeps_its_place(host: &Host) {
     behind.end().with_code(0);
     third.finish();
     host.is_clean_soon();
+}
+
+#[test]
+fn a_cancel_at_the_moment_of_the_grant_leaves_nothing_behind() {
+    let host = Host::local("");
+    for round in 0..8 {
+        let (holder, canceled) = (host.job(1).prepared(), host.job(2).attempt());
+        let mut waiting = canceled.prepare();
+        host.until_queued(&[2]);
+        let cleanup = Stage::start(holder.command(&["cleanup"]), false);
+        std::thread::sleep(Duration::from_millis(3 * round));
+        if waiting.runs() {
+            waiting.term();
+        }
+        let code = waiting.end().code;
+        assert!(code == Some(0) || code == Some(2), "{code:?}");
+        cleanup.end().with_code(0);
+        canceled.finish();
+        host.is_clean_soon();
+    }
 }

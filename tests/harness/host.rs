@@ -206,12 +206,17 @@ impl Host {
             let status = self.status_of(LOCK);
             status["holders"] == Value::Array(vec![]) && status["queue"] == Value::Array(vec![])
         });
-        self.nothing_is_left();
+        self.nothing_is_left_within(limit);
     }
 
     /// No keeper, no process of a job, no file of either.
     #[track_caller]
     pub fn nothing_is_left(&self) {
+        self.nothing_is_left_within(FREE_WITHIN);
+    }
+
+    #[track_caller]
+    fn nothing_is_left_within(&self, limit: Duration) {
         let start = std::time::Instant::now();
         loop {
             let mut left: Vec<String> =
@@ -224,7 +229,7 @@ impl Host {
             if left.is_empty() {
                 return;
             }
-            assert!(start.elapsed() < FREE_WITHIN, "left behind: {left:#?}");
+            assert!(start.elapsed() < limit, "left behind: {left:#?}");
             thread::sleep(Duration::from_millis(10));
         }
     }
