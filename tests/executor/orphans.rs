@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use crate::{
-    harness::{Host, StandIn, Step, act, eventually, found, within},
+    harness::{Host, eventually, found, within},
     on_both_stores,
+    stand_in::{StandIn, Step, act},
 };
 
 const STAND_IN: &str = "orphans::stands_in_for_a_runner";

@@ -30,7 +30,7 @@ fn an_uncontended_job_takes_its_lock_and_gives_it_back(host: &Host) {
 }
 
 fn two_jobs_run_one_after_the_other_and_the_second_says_why_it_waits(host: &Host) {
-    let (first, second) = (host.job(1).prepared(), host.job(2).attempt());
+    let (first, second) = (host.job(1).of_pipeline(4711).prepared(), host.job(2).attempt());
     let waiting = second.prepare();
     host.until_queued(&[2]);
     waiting.says("place 1 of 1");
@@ -43,6 +43,8 @@ fn two_jobs_run_one_after_the_other_and_the_second_says_why_it_waits(host: &Host
     waiting.end().with_code(0).with_text(&[
         "gitlab.example.com/shop/web",
         "deploy-1",
+        "pipeline #4711",
+        "by mara",
         "https://gitlab.example.com/shop/web/-/jobs/1",
         "place 1 of 1",
         "acquired after",

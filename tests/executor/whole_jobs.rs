@@ -5,8 +5,9 @@ use std::{fs, thread};
 use rustix::process::Signal;
 
 use crate::{
-    harness::{Host, Outcome, Version, eventually},
+    harness::{Host, Version, eventually},
     on_both_stores,
+    runner::Outcome,
 };
 
 /// The stages of a plain job, by a runner of v19.

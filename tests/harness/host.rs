@@ -17,7 +17,7 @@ use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Ended, Job, Process, Stage, eventually, within};
+use super::{Job, Process, eventually, within};
 
 /// The lock of the jobs here, by the built-in rule.
 pub const LOCK: &str = "gitlab.example.com/shop/web";
@@ -36,7 +36,7 @@ pub enum Store {
 
 /// A host. Dropped, it takes all of its processes with it.
 pub struct Host {
-    site: Site,
+    pub site: Site,
     _dir: tempfile::TempDir,
 }
 
@@ -144,19 +144,6 @@ impl Host {
     /// A job for a runner of this host.
     pub fn job(&self, id: u64) -> Job {
         Job::new(&self.site, id)
-    }
-
-    /// The program with this host's file, as anybody on the host would call it.
-    pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = self.site.program("config.yaml");
-        command.args(args).current_dir(self.path());
-        command
-    }
-
-    /// Runs the program to its end.
-    #[track_caller]
-    pub fn run(&self, args: &[&str]) -> Ended {
-        Stage::start(self.command(args), false).end()
     }
 
     /// What `status NAME --json` says.

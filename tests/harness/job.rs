@@ -12,7 +12,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Ended, Process, Site, Stage};
+use super::{Ended, Stage, host::Site};
 
 /// Runners that differ in what they hand over and how they start a stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,8 +122,14 @@ impl Job {
         job
     }
 
+    /// The variables of the job's environment: GitLab's and the author's.
+    pub fn environment(&self) -> Vec<(&str, String)> {
+        let authors = self.variables.iter().map(|(key, value)| (key.as_str(), value.clone()));
+        self.own().into_iter().chain(authors).collect()
+    }
+
     /// The variables that GitLab itself sets.
-    pub fn own(&self) -> Vec<(&'static str, String)> {
+    fn own(&self) -> Vec<(&'static str, String)> {
         vec![
             ("CI_JOB_ID", self.id.to_string()),
             ("CI_JOB_NAME", format!("deploy-{}", self.id)),
@@ -192,8 +198,8 @@ impl Attempt {
 
     /// Writes a script as the runner does, and tells its path.
     pub fn script(&self, lines: &str) -> String {
-        let exports: String =
-            self.job.own().iter().map(|(key, value)| format!("export {key}={value}\n")).collect();
+        let variables = self.job.environment().into_iter().filter(|(_, value)| value.len() < 1000);
+        let exports: String = variables.map(|(key, value)| format!("export {key}={value}\n")).collect();
         self.raw_script(&format!(
             "#!/usr/bin/env bash\n\ntrap 'exit 1' TERM\n\nset -eo pipefail\nset +o noclobber\n: | (\n{exports}{lines}\n)\n\nexit 0\n"
         ))
@@ -219,26 +225,6 @@ impl Attempt {
         let ended = self.cleanup().with_code(0);
         fs::remove_dir_all(&self.dir).expect("the folder is the runner's own");
         ended
-    }
-
-    /// What the runner takes for the job's own exit code after a failure.
-    pub fn exit_code(&self) -> Option<i32> {
-        let text = fs::read_to_string(self.dir.join("build_exit_code")).ok()?;
-        Some(text.lines().next()?.parse().expect("the runner takes a whole number"))
-    }
-
-    /// The job's living keeper.
-    #[track_caller]
-    pub fn keeper(&self) -> Process {
-        let keepers = Process::all()
-            .into_iter()
-            .filter(|process| process.args().get(1..) == Some(&["keeper".into(), self.token()]));
-        keepers.last().expect("the job's keeper lives")
-    }
-
-    /// The living processes of the job, but for those with an environment of their own making.
-    pub fn processes(&self) -> Vec<Process> {
-        Process::with(&format!("PIPELINE_LOCK_MARK={}", self.token()))
     }
 
     pub fn token(&self) -> String {

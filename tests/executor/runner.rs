@@ -1,8 +1,8 @@
 //! A job from its first stage to its last, in the runner's order.
 
-use std::{thread, time::Duration};
+use std::{fs, thread, time::Duration};
 
-use super::{Attempt, Ended, Job};
+use crate::harness::{Attempt, Ended, Job, Process};
 
 /// How often the runner tries to prepare a job.
 const TRIES: usize = 3;
@@ -60,6 +60,22 @@ impl Job {
     }
 }
 
+impl Attempt {
+    /// What the runner takes for the job's own exit code after a failure.
+    pub fn exit_code(&self) -> Option<i32> {
+        let text = fs::read_to_string(self.dir.join("build_exit_code")).ok()?;
+        Some(text.lines().next()?.parse().expect("the runner takes a whole number"))
+    }
+
+    /// The job's living keeper.
+    #[track_caller]
+    pub fn keeper(&self) -> Process {
+        let args = ["keeper".to_owned(), self.token()];
+        let keeper = Process::all().into_iter().find(|process| process.args().get(1..) == Some(&args));
+        keeper.expect("the job's keeper lives")
+    }
+}
+
 impl Report {
     fn run(&mut self, attempt: &Attempt, scripts: &[(&str, &str)]) {
         for (name, lines) in scripts {
@@ -86,6 +102,6 @@ impl Report {
     fn clean_up(&mut self, attempt: &Attempt) {
         let ended = attempt.cleanup();
         self.warnings += &ended.error_text();
-        std::fs::remove_dir_all(&attempt.dir).expect("the folder is the runner's own");
+        fs::remove_dir_all(&attempt.dir).expect("the folder is the runner's own");
     }
 }

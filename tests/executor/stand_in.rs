@@ -8,7 +8,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Job, Process};
+use crate::harness::{Job, Process};
 
 /// What the other process finds in its environment: the plan.
 const PLAN: &str = "TEST_RUNNER_PLAN";
