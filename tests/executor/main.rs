@@ -3,6 +3,7 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod contract;
 mod deaths;
 mod input;
 mod leftovers;
@@ -12,6 +13,7 @@ mod runner;
 mod scripts;
 mod stand_in;
 mod stores;
+mod takeover;
 mod trouble;
 mod waiting;
 mod whole_jobs;

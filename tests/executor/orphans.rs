@@ -101,3 +101,17 @@ fn the_children_of_an_orphaned_script_end_with_it() {
     within(Duration::from_secs(4), "what the script left is ended", || !left.lives());
     host.is_clean_soon();
 }
+
+#[test]
+fn an_orphaned_script_is_bounded_by_its_jobs_timeout() {
+    let host = Host::local("");
+    let mut job = host.job(1);
+    job.timeout = 1;
+    let lines = format!("{}sleep 600", host.tells("shell", "$BASHPID"));
+    let mut runner = StandIn::start(STAND_IN, &job, &[Step::Prepare, Step::Run(lines)]);
+    let shell = host.told("shell");
+    runner.kill();
+    // The keeper looks at the time every ten seconds.
+    within(Duration::from_secs(15), "the script is ended", || !shell.lives());
+    host.is_clean_within(Duration::from_secs(4));
+}

@@ -146,3 +146,30 @@ fn what_a_child_writes_within_the_drain_is_in_the_log() {
     job.finish();
     host.is_clean_soon();
 }
+
+#[test]
+fn a_script_that_closes_its_output_still_comes_to_its_own_end() {
+    let host = Host::local("");
+    let job = host.job(1).prepared();
+    let script = job.raw_script(&format!("echo said; exec >&- 2>&-\n{}exit 9", host.gate("go")));
+    let mut run = Stage::start(job.command(&["run", &script, "build_script"]), false);
+    host.until_reached("go");
+    run.says("said");
+    assert!(run.runs(), "the end of the output is not the end of the script");
+    host.open("go");
+    assert_eq!(run.end().with_code(1).text(), "said\n");
+    assert_eq!(job.exit_code(), Some(9));
+    job.finish();
+    host.is_clean_soon();
+}
+
+#[test]
+fn a_left_behind_child_that_never_stops_writing_does_not_hold_the_stage_up() {
+    let host = Host::local("");
+    let job = host.job(1).prepared();
+    let before = Instant::now();
+    job.script_ends("yes & echo over").with_code(0).with_text(&["over\n"]);
+    assert!(before.elapsed() < Duration::from_secs(4), "the stage took {:?}", before.elapsed());
+    job.finish();
+    host.is_clean_soon();
+}

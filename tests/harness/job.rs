@@ -33,6 +33,8 @@ pub struct Job {
     version: Version,
     variables: BTreeMap<String, String>,
     pipeline: u64,
+    /// How long the job may take, in seconds.
+    pub timeout: u64,
 }
 
 /// One attempt of a job: the runner's folder for it, and what the config stage told.
@@ -44,7 +46,14 @@ pub struct Attempt {
 
 impl Job {
     pub fn new(site: &Site, id: u64) -> Self {
-        Self { id, site: site.clone(), version: Version::V19, variables: BTreeMap::new(), pipeline: 900 + id }
+        Self {
+            id,
+            site: site.clone(),
+            version: Version::V19,
+            variables: BTreeMap::new(),
+            pipeline: 900 + id,
+            timeout: 3600,
+        }
     }
 
     pub fn of_version(mut self, version: Version) -> Self {
@@ -106,6 +115,7 @@ impl Job {
                 job["job_info"][key] = value;
             }
         }
+        job["runner_info"]["timeout"] = json!(self.timeout);
         job["git_info"]["repo_url"] =
             json!("https://gitlab-ci-token:s3cr3t-job-token@gitlab.example.com/shop/web.git");
         let mut variables: Vec<Value> = job["variables"].as_array().expect("a list").clone();
