@@ -101,10 +101,10 @@ fn wait_for_lock(connection: &Connection, signals: &Signals, log: &mut Log) -> a
             None => anyhow::bail!("the keeper has died; its log is in the state folder"),
             Some(Tell::News(news)) => log.progress(&news),
             Some(Tell::Ready { .. }) => return Ok(None),
-            Some(Tell::Failed { message, retry }) => {
+            Some(Tell::Failed { message, ours }) => {
                 log.failure(&message);
                 let _ = connection.ask(&Ask::Leave, &[]);
-                return Ok(Some(if retry { Exit::Unusable } else { Exit::NotGot }));
+                return Ok(Some(if ours { Exit::Unusable } else { Exit::NotGot }));
             }
             Some(_) => {}
         }

@@ -74,6 +74,11 @@ impl AcquireError {
             _ => false,
         }
     }
+
+    /// Whether the store or this host failed, rather than that others have the lock.
+    pub const fn is_of_the_host(&self) -> bool {
+        matches!(self, Self::Store { .. } | Self::Newer { .. } | Self::QueueFull { .. })
+    }
 }
 
 /// Why a release is not known to have taken effect.
@@ -105,7 +110,12 @@ pub fn humane(duration: Duration) -> String {
 
 fn held_by(holders: &[Held]) -> String {
     let Some(first) = holders.first() else { return "others wait for it".into() };
-    let who = [&first.who.job, &first.who.project, &first.who.url];
+    let who = &first.who;
+    // Outside of CI there is no page to look at: then user and host tell whom to ask.
+    let who = match who.url.as_str() {
+        "" => [&who.job, &who.user, &who.host],
+        _ => [&who.job, &who.project, &who.url],
+    };
     let parts: Vec<&str> = who.into_iter().filter(|t| !t.is_empty()).map(String::as_str).collect();
     let named = if parts.is_empty() { first.owner.clone() } else { parts.join(" · ") };
     match holders.len() {

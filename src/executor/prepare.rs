@@ -198,8 +198,8 @@ fn follow(connection: &Connection, signals: &Signals, log: &mut Log) -> Result<(
                 }
                 return Ok(());
             }
-            Some(Tell::Failed { message, retry: true }) => return Err(Failure::System(message)),
-            Some(Tell::Failed { message, retry: false }) => return Err(Failure::Job(message)),
+            Some(Tell::Failed { message, ours: true }) => return Err(Failure::System(message)),
+            Some(Tell::Failed { message, ours: false }) => return Err(Failure::Job(message)),
             Some(_) => {}
         }
     }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
     pipe::{SpliceFlags, splice},
 };
@@ -20,8 +21,8 @@ const SMALL: usize = 4096;
 /// What one move led to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moved {
-    /// Bytes went on.
-    Some,
+    /// This many bytes went on.
+    Some(usize),
     /// Nothing was there, or there was no room for it.
     Nothing,
     /// The script's side is closed.
@@ -60,6 +61,19 @@ impl Relay {
         self.way != Way::Discard
     }
 
+    /// Whether this process's output takes more without blocking.
+    pub fn has_room() -> bool {
+        let out = io::stdout();
+        let mut fds = [PollFd::from_borrowed_fd(out.as_fd(), PollFlags::OUT)];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut fds, Some(&now)).is_ok_and(|n| n > 0)
+    }
+
+    /// How many bytes the script's side has written that were not moved yet.
+    pub fn pending(&self) -> usize {
+        rustix::io::ioctl_fionread(&self.from).ok().and_then(|n| usize::try_from(n).ok()).unwrap_or(0)
+    }
+
     /// Moves what is there, without waiting for more. To be called when the pipe is readable and, if room is
     /// needed, the output writable.
     pub fn step(&mut self) -> Moved {
@@ -71,7 +85,7 @@ impl Relay {
             };
             match moved {
                 Ok(0) => return Moved::End,
-                Ok(_) => return Moved::Some,
+                Ok(moved) => return Moved::Some(moved),
                 Err(Errno::AGAIN) => return Moved::Nothing,
                 Err(Errno::INTR) => {}
                 Err(Errno::INVAL) if self.way == Way::Splice => self.way = Way::Copy,

@@ -99,6 +99,8 @@ struct Watch<'a> {
     started: Option<Started>,
     exited: Option<(i32, Option<String>)>,
     drain_until: Option<BootTime>,
+    /// After the drain: what was in the pipe at its end and still has to go on, however slow its reader is.
+    owed: Option<usize>,
     output_waits: bool,
     terminations: u32,
 }
@@ -120,6 +122,7 @@ impl<'a> Watch<'a> {
             started: None,
             exited: None,
             drain_until: None,
+            owed: None,
             output_waits: false,
             terminations: 0,
         })
@@ -127,11 +130,10 @@ impl<'a> Watch<'a> {
 
     fn run(mut self) -> io::Result<End> {
         loop {
-            if let Some((code, lost)) = &self.exited {
-                let drained = self.drain_until.is_some_and(|until| BootTime::now() >= until);
-                if self.job.relay.is_none() || drained {
-                    return Ok(End::Exited { code: *code, lost: lost.clone() });
-                }
+            if let Some((code, lost)) = self.exited.clone()
+                && self.is_drained()
+            {
+                return Ok(End::Exited { code, lost });
             }
             if self.exited.is_none() && self.is_overdue() {
                 warn!("the keeper gives no news and the lease is about to end");
@@ -151,6 +153,16 @@ impl<'a> Watch<'a> {
                 return Ok(end);
             }
         }
+    }
+
+    /// Whether the output of a command that has ended is passed on: all of it, or what there was when the time
+    /// for draining was over.
+    fn is_drained(&mut self) -> bool {
+        let Some(relay) = &self.job.relay else { return true };
+        if self.drain_until.is_some_and(|until| BootTime::now() < until) {
+            return false;
+        }
+        *self.owed.get_or_insert_with(|| relay.pending()) == 0
     }
 
     fn wait(&mut self) -> io::Result<Found> {
@@ -191,7 +203,8 @@ impl<'a> Watch<'a> {
     fn next_time(&self) -> BootTime {
         let far = BootTime::now() + Duration::from_secs(3600);
         let switch = self.exited.is_none().then(|| self.switch_time()).flatten();
-        far.min(self.drain_until.unwrap_or(far)).min(switch.unwrap_or(far))
+        let drain = self.drain_until.filter(|_| self.owed.is_none());
+        far.min(drain.unwrap_or(far)).min(switch.unwrap_or(far))
     }
 
     /// When the job is to be ended unless the deadline moves.
@@ -212,13 +225,15 @@ impl<'a> Watch<'a> {
 
     fn relay(&mut self, room: bool) {
         let Some(relay) = &mut self.job.relay else { return };
-        if relay.needs_room() && !room && !has_room() {
+        if relay.needs_room() && !room && !Relay::has_room() {
             self.output_waits = true;
             return;
         }
         self.output_waits = false;
-        if relay.step() == Moved::End {
-            self.job.relay = None;
+        match relay.step() {
+            Moved::Some(bytes) => self.owed = self.owed.map(|owed| owed.saturating_sub(bytes)),
+            Moved::Nothing => {}
+            Moved::End => self.job.relay = None,
         }
     }
 
@@ -286,12 +301,4 @@ impl<'a> Watch<'a> {
             warn!(left = ended.left.len(), blind = ended.blind, "processes of the job can't be ended");
         }
     }
-}
-
-/// Whether this process's output takes more without blocking.
-fn has_room() -> bool {
-    let out = io::stdout();
-    let mut fds = [PollFd::from_borrowed_fd(out.as_fd(), PollFlags::OUT)];
-    let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
-    poll(&mut fds, Some(&now)).is_ok_and(|n| n > 0)
 }

@@ -36,39 +36,49 @@ pub(super) struct Estate {
     token: Token,
     owner: Owner,
     presence: Option<Presence>,
-    deadline: Deadline,
+    deadline: Option<Deadline>,
     tree: JobTree,
     before: Before,
 }
 
 impl Estate {
-    /// Sets everything up, in the order in which others may come to look.
+    /// Sets everything up. Where that can't be done nothing is left: no stage will come to clean up.
     pub(super) fn open(launch: &Launch) -> anyhow::Result<(Self, UnixListener)> {
         let folder = JobFolder::of(&launch.state, launch.token);
         let cgroup = Cgroup::create(launch.token.uuid());
+        let marker = Marker { name: MARKER.into(), value: launch.token.to_string() };
+        let tree = JobTree { cgroup, root: Some(ProcId::me()), marker: Some(marker), ..JobTree::default() };
+        let mut estate = Self {
+            folder,
+            token: launch.token,
+            owner: launch.owner.clone(),
+            presence: None,
+            deadline: None,
+            tree,
+            before: less_likely_to_be_killed(),
+        };
+        match estate.appear(launch) {
+            Ok(listener) => Ok((estate, listener)),
+            Err(cause) => {
+                estate.close();
+                Err(cause)
+            }
+        }
+    }
+
+    /// Makes the files, in the order in which others may come to look.
+    fn appear(&mut self, launch: &Launch) -> anyhow::Result<UnixListener> {
         let here = open_here(&launch.store, &launch.state)?;
-        let record = Record::of_this_process(cgroup.as_ref().map(|c| c.path().to_owned()));
-        let presence = here.claim(launch.token, &record).context("the presence file can't be made")?;
-        let deadline = folder.create_deadline()?;
-        folder.write_record(&KeeperRecord {
+        let record = Record::of_this_process(self.cgroup().map(|c| c.path().to_owned()));
+        self.presence = Some(here.claim(launch.token, &record).context("the presence file can't be made")?);
+        self.deadline = Some(self.folder.create_deadline()?);
+        self.folder.write_record(&KeeperRecord {
             pid: std::process::id(),
             owner: launch.owner.clone(),
             locks: launch.locks.iter().map(|wish| wish.name.clone()).collect(),
             store: launch.store.clone(),
         })?;
-        let listener = peer::bind(&folder.socket()).context("the keeper's socket can't be made")?;
-        let marker = Marker { name: MARKER.into(), value: launch.token.to_string() };
-        let tree = JobTree { cgroup, root: Some(ProcId::me()), marker: Some(marker), ..JobTree::default() };
-        let estate = Self {
-            folder,
-            token: launch.token,
-            owner: launch.owner.clone(),
-            presence: Some(presence),
-            deadline,
-            tree,
-            before: less_likely_to_be_killed(),
-        };
-        Ok((estate, listener))
+        peer::bind(&self.folder.socket()).context("the keeper's socket can't be made")
     }
 
     /// The processes of the job.
@@ -88,7 +98,7 @@ impl Estate {
 
     /// Writes down until when the holds are proven.
     pub(super) fn note_deadline(&self, deadline: Option<Moment>) {
-        if let Err(error) = self.deadline.set(deadline) {
+        if let Some(Err(error)) = self.deadline.as_ref().map(|file| file.set(deadline)) {
             warn!(%error, "the deadline can't be written down");
         }
     }

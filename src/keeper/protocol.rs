@@ -113,8 +113,8 @@ pub enum Tell {
     Failed {
         /// Why, for people.
         message: String,
-        /// Whether the same could work soon: the runner may try again.
-        retry: bool,
+        /// Whether the store or this host failed, rather than that others have the lock: the runner tries again.
+        ours: bool,
     },
     /// What was asked is done.
     Done,

@@ -34,7 +34,7 @@ pub fn serve() -> anyhow::Result<()> {
     let served = runtime.block_on(serve_launch(launch, prepare.try_clone()?));
     if let Err(cause) = &served {
         error!(error = format!("{cause:#}"), "the keeper can't do its work");
-        let failed = Tell::Failed { message: format!("{cause:#}"), retry: true };
+        let failed = Tell::Failed { message: format!("{cause:#}"), ours: true };
         let _ = wire::send(&prepare, &failed, &[]);
     }
     served

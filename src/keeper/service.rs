@@ -189,9 +189,9 @@ impl Service {
             return;
         };
         warn!(error = %failure, "a lock was not got");
-        let retry = failure.is_passing();
-        self.prepare.tell(&Tell::Failed { message: failure.to_string(), retry });
-        if retry {
+        let ours = failure.is_of_the_host();
+        self.prepare.tell(&Tell::Failed { message: failure.to_string(), ours });
+        if failure.is_passing() {
             self.park();
         } else {
             self.end(Ending::silently());

@@ -1,78 +1,226 @@
 //! Whoever is killed, somebody is left to end the job and free its lock, in that order.
 
-use rustix::process::{Signal, kill_process};
+use std::time::Duration;
 
-use crate::harness::{Host, eventually, lives};
+use rustix::process::Signal;
 
-#[test]
-fn a_killed_keeper_ends_the_job_and_frees_the_lock() {
-    let host = Host::new("");
-    let job = host.job(1);
-    assert_eq!(job.prepare().end().0, Some(0));
-    let run = job.run("build_script", "setsid sleep 7111111 & sleep 7111111");
-    eventually("the script runs", || lives("sleep 7111111"));
-    kill_process(job.keeper(), Signal::KILL).unwrap();
-    let (code, log) = run.end();
-    assert_eq!(code, Some(2), "{log}");
-    assert!(log.contains("keeper"), "{log}");
-    assert!(!lives("sleep 7111111"));
-    assert_eq!(job.run("after_script", "echo never").end().0, Some(2), "a stage without its keeper fails");
-    job.cleanup();
-    host.nothing_is_left();
+use crate::{
+    harness::{Attempt, Ended, Host, Process, Stage, eventually, within},
+    on_both_stores,
+};
+
+/// Two ways to be the job's process: below its shell, and away from it.
+fn for_ever(host: &Host) -> String {
+    format!(
+        "setsid sleep 600 </dev/null >/dev/null 2>&1 &\n{}sleep 600 &\n{}wait\n",
+        host.tells("away", "$!"),
+        host.tells("below", "$!")
+    )
 }
 
-#[test]
-fn a_killed_run_stage_ends_the_job_and_the_lock_stays_until_cleanup() {
-    let host = Host::new("");
-    let job = host.job(1);
-    assert_eq!(job.prepare().end().0, Some(0));
-    let run = job.run("build_script", "sleep 7222222");
-    eventually("the script runs", || lives("sleep 7222222"));
-    run.kill();
-    eventually("the script is ended", || !lives("sleep 7222222"));
-    assert_eq!(host.jobs("holders"), [1]);
-    assert!(job.cleanup().status.success());
-    host.nothing_is_left();
+/// Starts a script that never ends, and tells its processes.
+fn runs_for_ever(host: &Host, job: &Attempt) -> (Stage, [Process; 2]) {
+    let run = job.run("build_script", &for_ever(host));
+    let processes = [host.told("away"), host.told("below")];
+    (run, processes)
 }
 
-#[test]
-fn a_waiter_buries_a_dead_holder_of_its_host() {
-    let host = Host::new("");
-    let (dead, next) = (host.job(1), host.job(2));
-    assert_eq!(dead.prepare().end().0, Some(0));
-    assert_eq!(dead.run("build_script", "setsid sleep 7333333 & disown").end().0, Some(0));
+#[track_caller]
+fn all_dead(processes: &[Process]) {
+    for process in processes {
+        assert!(!process.lives(), "{process:?}");
+    }
+}
+
+on_both_stores! {
+    a_keeper_killed_while_the_job_runs_ends_the_job_and_frees_the_lock
+    a_keeper_killed_between_the_stages_is_buried_by_the_next_stage
+    a_keeper_killed_between_the_stages_is_buried_by_cleanup
+    a_keeper_killed_between_the_stages_is_buried_by_a_waiter
+    a_keeper_killed_while_it_waits_costs_its_place_alone
+    a_killed_run_stage_ends_the_job_and_the_lock_stays_until_cleanup
+    a_killed_cleanup_is_done_by_the_next_one
+    a_keeper_that_is_told_to_end_frees_the_lock_when_the_job_is_over
+    a_keeper_that_is_told_to_end_while_it_waits_leaves_the_queue
+    all_killed_at_once_are_buried_by_a_waiter
+    a_stopped_keeper_is_no_obstacle_for_cleanup
+}
+
+fn a_keeper_killed_while_the_job_runs_ends_the_job_and_frees_the_lock(host: &Host) {
+    let job = host.job(1).prepared();
+    let (run, processes) = runs_for_ever(host, &job);
+    job.keeper().signal(Signal::KILL);
+    run.end().with_code(2).with_text(&["keeper was killed", "lock is given back"]);
+    all_dead(&processes);
+    within(Duration::from_secs(1), "the lock is free", || host.holders().is_empty());
+    job.script_ends("echo never").with_code(2).with_text(&["keeper"]);
+    job.finish();
+    host.is_clean_soon();
+}
+
+fn a_keeper_killed_between_the_stages_is_buried_by_the_next_stage(host: &Host) {
+    let job = host.job(1).prepared();
+    job.script_ends(&format!("setsid sleep 600 >/dev/null & {}", host.tells("left", "$!"))).with_code(0);
+    let (left, keeper) = (host.told("left"), job.keeper());
+    keeper.signal(Signal::KILL);
+    eventually("the keeper is dead", || !keeper.lives());
+    let late = job.script_ends("echo never").with_code(2).with_text(&["keeper"]);
+    assert!(!late.text().contains("never\n"), "{}", late.text());
+    job.finish();
+    assert!(!left.lives());
+    host.is_clean_soon();
+}
+
+fn a_keeper_killed_between_the_stages_is_buried_by_cleanup(host: &Host) {
+    let job = host.job(1).prepared();
+    job.script_ends(&format!("setsid sleep 600 >/dev/null & {}", host.tells("left", "$!"))).with_code(0);
+    let left = host.told("left");
+    job.keeper().signal(Signal::KILL);
+    job.finish().with_text(&["gitlab.example.com/shop/web is released"]);
+    assert!(!left.lives());
+    host.is_clean_soon();
+}
+
+fn a_keeper_killed_between_the_stages_is_buried_by_a_waiter(host: &Host) {
+    let (dead, next) = (host.job(1).prepared(), host.job(2).attempt());
+    dead.script_ends(&format!("setsid sleep 600 >/dev/null & {}", host.tells("left", "$!"))).with_code(0);
+    let left = host.told("left");
     let waiting = next.prepare();
-    eventually("it waits", || host.jobs("queue") == [2]);
-    kill_process(dead.keeper(), Signal::KILL).unwrap();
-    assert_eq!(waiting.end().0, Some(0));
-    assert!(!lives("sleep 7333333"), "the survivors end before the lock goes on");
-    next.cleanup();
-    dead.cleanup();
-    host.nothing_is_left();
+    host.until_queued(&[2]);
+    dead.keeper().signal(Signal::KILL);
+    within(Duration::from_secs(2), "the waiter buries it", || host.holders() == [2]);
+    assert!(!left.lives(), "the survivors end before the lock goes on");
+    waiting.end().with_code(0).with_text(&["processes on this host are dead"]);
+    dead.finish();
+    assert_eq!(host.holders(), [2], "a late cleanup takes nothing from the next holder");
+    next.finish();
+    host.is_clean_soon();
+}
+
+fn a_keeper_killed_while_it_waits_costs_its_place_alone(host: &Host) {
+    let (holder, second, third) = (host.job(1).prepared(), host.job(2).attempt(), host.job(3).attempt());
+    let died = second.prepare();
+    host.until_queued(&[2]);
+    let behind = third.prepare();
+    host.until_queued(&[2, 3]);
+    second.keeper().signal(Signal::KILL);
+    died.end().with_code(2).with_text(&["keeper has died"]);
+    second.finish();
+    let again = host.job(2).attempt();
+    let retried = again.prepare();
+    eventually("the job waits again", || host.queue().contains(&2));
+    holder.finish();
+    let (first, last) = if host.queue() == [2, 3] {
+        ((again, retried), (third, behind))
+    } else {
+        ((third, behind), (again, retried))
+    };
+    for (job, prepare) in [first, last] {
+        prepare.end().with_code(0);
+        job.finish();
+    }
+    host.is_clean_soon();
+}
+
+fn a_killed_run_stage_ends_the_job_and_the_lock_stays_until_cleanup(host: &Host) {
+    let job = host.job(1).prepared();
+    let (run, processes) = runs_for_ever(host, &job);
+    run.kill();
+    eventually("the script is ended", || processes.iter().all(|process| !process.lives()));
+    assert_eq!(host.holders(), [1]);
+    job.script_ends("echo never").with_code(2).with_text(&["run stage was killed"]);
+    job.finish();
+    host.is_clean_soon();
+}
+
+fn a_killed_cleanup_is_done_by_the_next_one(host: &Host) {
+    let job = host.job(1).prepared();
+    let deaf = "bash -c 'trap \"\" TERM; while true; do sleep 1; done' </dev/null >/dev/null 2>&1 &";
+    let docile = format!("setsid sleep 600 >/dev/null & {}", host.tells("docile", "$!"));
+    job.script_ends(&format!("{deaf} {}{docile}", host.tells("deaf", "$!"))).with_code(0);
+    let (deaf, docile) = (host.told("deaf"), host.told("docile"));
+    let cleanup = Stage::start(job.command(&["cleanup"]), false);
+    eventually("the ending has begun", || !docile.lives());
+    assert!(deaf.lives(), "the ending is not over");
+    cleanup.kill();
+    assert_eq!(cleanup.end().signal, Some(9));
+    job.finish();
+    assert!(!deaf.lives());
+    host.is_clean_soon();
+}
+
+fn a_keeper_that_is_told_to_end_frees_the_lock_when_the_job_is_over(host: &Host) {
+    let (job, next) = (host.job(1).prepared(), host.job(2).attempt());
+    let run = job.run("build_script", &format!("{}echo finished", host.gate("go")));
+    host.until_reached("go");
+    let waiting = next.prepare();
+    host.until_queued(&[2]);
+    let keeper = job.keeper();
+    keeper.signal(Signal::TERM);
+    keeper.signal(Signal::INT);
+    // What it does with the signals shows when it refuses what comes next.
+    eventually("the keeper takes no more stages", || {
+        let refused: Ended = job.run("second", "echo never").end();
+        refused.code == Some(2) && refused.text().contains("told to end")
+    });
+    assert!(keeper.lives());
+    assert_eq!(host.holders(), [1]);
+    host.open("go");
+    run.end().with_code(0).with_text(&["finished"]);
+    within(Duration::from_secs(1), "the next job has the lock", || host.holders() == [2]);
+    waiting.end().with_code(0);
+    job.finish();
+    next.finish();
+    host.is_clean_soon();
+}
+
+fn a_keeper_that_is_told_to_end_while_it_waits_leaves_the_queue(host: &Host) {
+    let (holder, waiter) = (host.job(1).prepared(), host.job(2).attempt());
+    let waiting = waiter.prepare();
+    host.until_queued(&[2]);
+    waiter.keeper().signal(Signal::TERM);
+    waiting.end().with_code(2);
+    assert_eq!(host.queue(), [0; 0]);
+    waiter.finish();
+    holder.finish();
+    host.is_clean_soon();
+}
+
+fn all_killed_at_once_are_buried_by_a_waiter(host: &Host) {
+    let (dead, next) = (host.job(1).prepared(), host.job(2).attempt());
+    let (run, processes) = runs_for_ever(host, &dead);
+    let waiting = next.prepare();
+    host.until_queued(&[2]);
+    let (stage, keeper) = (run.process(), dead.keeper());
+    // Stopped first, so that neither sees the other's death.
+    [stage, keeper].iter().for_each(|process| process.signal(Signal::STOP));
+    [stage, keeper].iter().for_each(|process| process.signal(Signal::KILL));
+    waiting.end().with_code(0);
+    all_dead(&processes);
+    assert_eq!(host.holders(), [2]);
+    next.finish();
+    dead.finish();
+    host.is_clean_soon();
+}
+
+fn a_stopped_keeper_is_no_obstacle_for_cleanup(host: &Host) {
+    let job = host.job(1).prepared();
+    job.script_ends(&format!("setsid sleep 600 >/dev/null & {}", host.tells("left", "$!"))).with_code(0);
+    let left = host.told("left");
+    job.keeper().signal(Signal::STOP);
+    job.finish();
+    assert!(!left.lives());
+    host.is_clean_soon();
 }
 
 #[test]
-fn a_stopped_keeper_is_no_obstacle_for_cleanup() {
-    let host = Host::new("");
-    let job = host.job(1);
-    assert_eq!(job.prepare().end().0, Some(0));
-    assert_eq!(job.run("build_script", "setsid sleep 7444444 & disown").end().0, Some(0));
-    kill_process(job.keeper(), Signal::STOP).unwrap();
-    assert!(job.cleanup().status.success());
-    assert!(!lives("sleep 7444444"));
-    host.nothing_is_left();
-}
-
-#[test]
-fn a_canceled_job_is_told_and_its_lock_is_free_after_cleanup() {
-    let host = Host::new("");
-    let job = host.job(1);
-    assert_eq!(job.prepare().end().0, Some(0));
-    let run = job.run("build_script", "trap 'exit 1' TERM; sleep 7555555 & wait");
-    eventually("the script runs", || lives("sleep 7555555"));
-    run.signal(Signal::TERM);
-    assert_eq!(run.end().0, Some(1));
-    job.cleanup();
-    assert!(!lives("sleep 7555555"));
-    host.nothing_is_left();
+fn a_folder_that_the_runner_removed_without_cleanup_ends_the_job() {
+    let host = Host::local("");
+    let job = host.job(1).prepared();
+    job.script_ends(&format!("setsid sleep 600 >/dev/null & {}", host.tells("left", "$!"))).with_code(0);
+    let left = host.told("left");
+    std::fs::remove_dir_all(&job.dir).unwrap();
+    // The keeper looks for it every ten seconds.
+    within(Duration::from_secs(15), "the job is ended", || !left.lives());
+    host.is_clean_soon();
 }

@@ -1,6 +1,19 @@
-//! What the runner sees of the four stages.
+//! What GitLab Runner and a job's author see of the four stages.
 
-mod deaths;
+#[path = "../harness/mod.rs"]
 mod harness;
+
+mod contract;
+mod deaths;
+mod input;
+mod leftovers;
+mod orphans;
+mod output;
+mod runner;
 mod scripts;
+mod stand_in;
+mod stores;
+mod takeover;
+mod trouble;
 mod waiting;
+mod whole_jobs;

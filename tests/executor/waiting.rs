@@ -1,108 +1,142 @@
 //! Jobs that wait for each other.
 
-use rustix::process::Signal;
+use std::time::{Duration, Instant};
 
-use crate::harness::{Host, eventually};
+use crate::{
+    harness::{Host, Stage, eventually, within},
+    on_both_stores,
+};
 
-#[test]
-fn two_jobs_run_one_after_the_other_and_the_second_says_why_it_waits() {
-    let host = Host::new("");
-    let (first, second) = (host.job(1), host.job(2));
-    assert_eq!(first.prepare().end().0, Some(0));
+on_both_stores! {
+    an_uncontended_job_takes_its_lock_and_gives_it_back
+    two_jobs_run_one_after_the_other_and_the_second_says_why_it_waits
+    first_come_first_served
+    a_canceled_wait_leaves_the_queue_at_once
+    a_wait_that_is_over_fails_the_job_and_leaves_the_queue
+    a_retried_prepare_keeps_its_place
+}
+
+fn an_uncontended_job_takes_its_lock_and_gives_it_back(host: &Host) {
+    let job = host.job(1).attempt();
+    let prepared =
+        job.prepare().end().with_code(0).with_text(&["gitlab.example.com/shop/web acquired", "fence"]);
+    assert!(!prepared.text().contains("Waiting"), "{}", prepared.text());
+    assert_eq!(host.holders(), [1]);
+    job.script_ends("true").with_code(0);
+    assert_eq!(host.holders(), [1], "the lock is held between the stages");
+    let cleanup = job.finish().with_text(&["gitlab.example.com/shop/web is released"]);
+    assert_eq!(cleanup.error_text(), "", "nothing to warn of");
+    host.is_clean_soon();
+}
+
+fn two_jobs_run_one_after_the_other_and_the_second_says_why_it_waits(host: &Host) {
+    let (first, second) = (host.job(1).of_pipeline(4711).prepared(), host.job(2).attempt());
     let waiting = second.prepare();
-    eventually("the second waits", || host.jobs("queue") == [2]);
-    assert_eq!(host.jobs("holders"), [1]);
-    assert!(first.cleanup().status.success());
-    let (code, log) = waiting.end();
-    assert_eq!(code, Some(0));
-    for part in ["git.example/shop/web", "deploy-1", "shop/web/-/jobs/1", "place 1 of 1", "acquired after"] {
-        assert!(log.contains(part), "{part} is missing in {log}");
-    }
-    assert_eq!(host.jobs("holders"), [2]);
-    assert!(second.cleanup().status.success());
-    host.nothing_is_left();
+    host.until_queued(&[2]);
+    waiting.says("place 1 of 1");
+    let script = first.run("build_script", &host.gate("first"));
+    host.until_reached("first");
+    assert_eq!((host.holders(), host.queue()), (vec![1], vec![2]));
+    host.open("first");
+    script.end().with_code(0);
+    first.finish();
+    waiting.end().with_code(0).with_text(&[
+        "gitlab.example.com/shop/web",
+        "deploy-1",
+        "pipeline #4711",
+        "by mara",
+        "https://gitlab.example.com/shop/web/-/jobs/1",
+        "place 1 of 1",
+        "acquired after",
+    ]);
+    assert_eq!(host.holders(), [2]);
+    second.finish();
+    host.is_clean_soon();
 }
 
-#[test]
-fn first_come_first_served() {
-    let host = Host::new("");
-    let holder = host.job(1);
-    assert_eq!(holder.prepare().end().0, Some(0));
-    let jobs: Vec<_> = (2..=5).map(|id| (id, host.job(id))).collect();
+fn first_come_first_served(host: &Host) {
+    let holder = host.job(1).prepared();
     let mut waiting = Vec::new();
-    for (id, job) in &jobs {
-        waiting.push(job.prepare());
-        eventually("it queues", || host.jobs("queue").last() == Some(id));
+    for id in 2..=6 {
+        let job = host.job(id).attempt();
+        let prepare = job.prepare();
+        eventually("it queues", || host.queue().last() == Some(&id));
+        waiting.push((id, job, prepare));
     }
-    holder.cleanup();
-    for ((id, job), prepare) in jobs.iter().zip(waiting) {
-        assert_eq!(prepare.end().0, Some(0));
-        assert_eq!(host.jobs("holders"), [*id]);
-        job.cleanup();
+    assert_eq!(host.queue(), [2, 3, 4, 5, 6]);
+    holder.finish();
+    for (id, job, prepare) in waiting {
+        prepare.end().with_code(0);
+        assert_eq!(host.holders(), [id]);
+        job.script_ends("true").with_code(0);
+        job.finish();
     }
-    host.nothing_is_left();
+    host.is_clean_soon();
 }
 
-#[test]
-fn a_canceled_wait_leaves_the_queue_at_once() {
-    let host = Host::new("");
-    let (holder, canceled) = (host.job(1), host.job(2));
-    assert_eq!(holder.prepare().end().0, Some(0));
+fn a_canceled_wait_leaves_the_queue_at_once(host: &Host) {
+    let (holder, canceled) = (host.job(1).prepared(), host.job(2).attempt());
     let waiting = canceled.prepare();
-    eventually("it waits", || host.jobs("queue") == [2]);
-    waiting.signal(Signal::TERM);
-    assert_eq!(waiting.end().0, Some(2));
-    assert!(host.jobs("queue").is_empty(), "prepare ends after it has left");
-    canceled.cleanup();
-    holder.cleanup();
-    host.nothing_is_left();
+    host.until_queued(&[2]);
+    let told = Instant::now();
+    waiting.term();
+    waiting.end().with_code(2);
+    assert!(told.elapsed() < Duration::from_secs(2), "it took {:?}", told.elapsed());
+    assert_eq!(host.queue(), [0; 0], "prepare ends after it has left");
+    holder.finish();
+    within(Duration::from_secs(1), "the lock stays free", || host.holders().is_empty());
+    canceled.finish();
+    host.is_clean_soon();
 }
 
-#[test]
-fn a_wait_that_is_over_fails_the_job_and_leaves_the_queue() {
-    let host = Host::new("wait: 1s");
-    let (holder, late) = (host.job(1), host.job(2));
-    assert_eq!(holder.prepare().end().0, Some(0));
-    let (code, log) = late.prepare().end();
-    assert_eq!(code, Some(1), "{log}");
-    assert!(log.contains("not free within 1 s") && log.contains("deploy-1"), "{log}");
-    assert!(host.jobs("queue").is_empty());
-    late.cleanup();
-    holder.cleanup();
-    host.nothing_is_left();
+fn a_wait_that_is_over_fails_the_job_and_leaves_the_queue(host: &Host) {
+    let (holder, late) = (host.job(1).prepared(), host.job(2).variable("PIPELINE_LOCK_WAIT", "1s").attempt());
+    late.prepare().end().with_code(1).with_text(&["not free within 1 s", "deploy-1"]);
+    assert_eq!(host.queue(), [0; 0]);
+    late.finish();
+    holder.finish();
+    host.is_clean_soon();
 }
 
-#[test]
-fn a_retried_prepare_keeps_its_place() {
-    let host = Host::new("");
-    let (holder, second, third) = (host.job(1), host.job(2), host.job(3));
-    assert_eq!(holder.prepare().end().0, Some(0));
+fn a_retried_prepare_keeps_its_place(host: &Host) {
+    let (holder, second, third) = (host.job(1).prepared(), host.job(2).attempt(), host.job(3).attempt());
     let died = second.prepare();
-    eventually("the second waits", || host.jobs("queue") == [2]);
-    let token = host.status()["queue"][0]["token"].clone();
+    host.until_queued(&[2]);
     let behind = third.prepare();
-    eventually("the third waits", || host.jobs("queue") == [2, 3]);
+    host.until_queued(&[2, 3]);
     died.kill();
     died.end();
-    second.cleanup();
-    let again = host.job(2);
+    second.finish();
+    let again = host.job(2).attempt();
+    assert_ne!(again.token(), second.token());
     let retried = again.prepare();
-    eventually("the retry has the place", || {
-        host.jobs("queue") == [2, 3] && host.status()["queue"][0]["token"] != token
-    });
-    holder.cleanup();
-    assert_eq!(retried.end().0, Some(0));
-    assert_eq!(host.jobs("holders"), [2]);
-    again.cleanup();
-    assert_eq!(behind.end().0, Some(0));
-    third.cleanup();
-    host.nothing_is_left();
+    retried.says("place 1 of 2");
+    assert_eq!(host.queue(), [2, 3]);
+    holder.finish();
+    retried.end().with_code(0);
+    assert_eq!(host.holders(), [2]);
+    again.finish();
+    behind.end().with_code(0);
+    third.finish();
+    host.is_clean_soon();
 }
 
 #[test]
-fn a_broken_file_is_told_in_the_jobs_log_with_its_place() {
-    let host = Host::new("heartbaet: 3s");
-    let (code, log) = host.job(1).prepare().end();
-    assert_eq!(code, Some(2));
-    assert!(log.contains("heartbeat") && log.contains("config.yaml"), "{log}");
+fn a_cancel_at_the_moment_of_the_grant_leaves_nothing_behind() {
+    let host = Host::local("");
+    for round in 0..8 {
+        let (holder, canceled) = (host.job(1).prepared(), host.job(2).attempt());
+        let mut waiting = canceled.prepare();
+        host.until_queued(&[2]);
+        let cleanup = Stage::start(holder.command(&["cleanup"]), false);
+        std::thread::sleep(Duration::from_millis(3 * round));
+        if waiting.runs() {
+            waiting.term();
+        }
+        let code = waiting.end().code;
+        assert!(code == Some(0) || code == Some(2), "{code:?}");
+        cleanup.end().with_code(0);
+        canceled.finish();
+        host.is_clean_soon();
+    }
 }

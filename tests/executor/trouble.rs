@@ -1,0 +1,217 @@
+//! The store does not answer, or the keeper does not get to run: who can't prove its hold ends its job in time.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::Signal;
+
+use crate::harness::{Attempt, Host, LOCK, Process, Proxy, Stage, Store, endpoint, eventually, within};
+
+/// The lease of these hosts.
+const LEASE: Duration = Duration::from_secs(9);
+
+/// Two hosts on one table: the first one reaches it by a way that can be cut.
+fn two_hosts(more: &str) -> (Proxy, Host, Host) {
+    let table = Store::table();
+    let proxy = Proxy::to(&endpoint());
+    let first = Host::through(&table, &proxy.url, more);
+    let second = Host::new(&table, more);
+    (proxy, first, second)
+}
+
+/// A script with children that don't heed TERM, which never ends.
+fn runs_for_ever(host: &Host, job: &Attempt) -> (Stage, Vec<Process>) {
+    let deaf = "bash -c 'trap \"\" TERM; while true; do sleep 1; done' </dev/null >/dev/null 2>&1 &";
+    let lines = format!(
+        "setsid {deaf}\n{}sleep 600 &\n{}while true; do sleep 1; done",
+        host.tells("deaf", "$!"),
+        host.tells("below", "$!")
+    );
+    let run = job.run("build_script", &lines);
+    (run, vec![host.told("deaf"), host.told("below")])
+}
+
+/// The other host's job gets the lock, and at that moment none of `processes` lives.
+#[track_caller]
+fn next_begins_when_all_are_dead(host: &Host, next: Stage, processes: &[Process]) {
+    eventually("the next job has the lock", || host.holders() == [2]);
+    for process in processes {
+        assert!(!process.lives(), "{process:?} lives beside the next holder");
+    }
+    next.end().with_code(0).with_text(&["lease ran out"]);
+}
+
+/// The store is cut off by `cut` while a job runs.
+fn a_job_that_is_cut_off_is_ended_within_its_lease(cut: impl Fn(&Proxy)) {
+    let (proxy, first, second) = two_hosts("");
+    let (job, next) = (first.job(1).prepared(), second.job(2).attempt());
+    let (run, processes) = runs_for_ever(&first, &job);
+    let waiting = next.prepare();
+    second.until_queued(&[2]);
+    cut(&proxy);
+    let since = Instant::now();
+    run.end().with_code(2).with_text(&["was lost", "could not be renewed", "the job is ended"]);
+    assert!(since.elapsed() < LEASE, "it took {:?}", since.elapsed());
+    next_begins_when_all_are_dead(&second, waiting, &processes);
+    let late = job.script_ends("echo never").with_code(2);
+    assert!(!late.text().contains("never\n"), "{}", late.text());
+    proxy.mend();
+    job.finish();
+    assert_eq!(second.holders(), [2], "who was cut off takes nothing from the next holder");
+    next.finish();
+    second.is_clean_soon();
+    first.nothing_is_left();
+}
+
+#[test]
+fn a_job_whose_store_is_silent_is_ended_within_its_lease() {
+    a_job_that_is_cut_off_is_ended_within_its_lease(Proxy::silence);
+}
+
+#[test]
+fn a_job_whose_store_is_gone_is_ended_within_its_lease() {
+    a_job_that_is_cut_off_is_ended_within_its_lease(Proxy::cut);
+}
+
+#[test]
+fn an_outage_shorter_than_the_lease_harms_nobody() {
+    let (proxy, first, second) = two_hosts("");
+    let (job, next) = (first.job(1).prepared(), second.job(2).attempt());
+    let run = job.run("build_script", &format!("{}echo finished", first.gate("go")));
+    first.until_reached("go");
+    let waiting = next.prepare();
+    second.until_queued(&[2]);
+    let beat = |host: &Host| host.status_of(LOCK)["holders"][0]["since"].clone();
+    let before = beat(&second);
+    for cut in [Proxy::silence, Proxy::cut] {
+        cut(&proxy);
+        thread::sleep(Duration::from_secs(3));
+        proxy.mend();
+        // Long enough for a renewal, so that the next outage begins with nearly a whole lease.
+        thread::sleep(Duration::from_secs(2));
+        assert_eq!(second.holders(), [1]);
+    }
+    assert_eq!(beat(&second), before, "it is the same hold");
+    first.open("go");
+    let ended = run.end().with_code(0).with_text(&["finished"]);
+    assert!(!ended.text().contains("lost"), "{}", ended.text());
+    job.finish();
+    waiting.end().with_code(0);
+    next.finish();
+    second.is_clean_soon();
+    first.nothing_is_left();
+}
+
+#[test]
+fn a_waiter_whose_store_is_gone_for_a_while_keeps_its_place() {
+    let (proxy, first, second) = two_hosts("");
+    let (holder, waiter) = (second.job(1).prepared(), first.job(2).attempt());
+    let waiting = waiter.prepare();
+    second.until_queued(&[2]);
+    proxy.cut();
+    waiting.says("the store does not answer, trying on");
+    proxy.mend();
+    waiting.says("the store answers again");
+    assert_eq!(second.queue(), [2]);
+    holder.finish();
+    waiting.end().with_code(0);
+    waiter.finish();
+    second.is_clean_soon();
+    first.nothing_is_left();
+}
+
+#[test]
+fn a_waiter_is_canceled_while_its_store_is_gone() {
+    let (proxy, first, second) = two_hosts("");
+    let (holder, waiter) = (second.job(1).prepared(), first.job(2).attempt());
+    let waiting = waiter.prepare();
+    second.until_queued(&[2]);
+    proxy.cut();
+    waiting.term();
+    // The place can be given up only when the store answers: the keeper goes on trying.
+    eventually("the keeper tries to leave", || first.keepers().len() == 1);
+    proxy.mend();
+    waiting.end().with_code(2);
+    eventually("the queue is left", || second.queue().is_empty());
+    waiter.finish();
+    holder.finish();
+    second.is_clean_soon();
+    first.nothing_is_left();
+}
+
+#[test]
+fn a_cleanup_that_cannot_reach_the_store_says_so_and_the_lock_ends_with_its_lease() {
+    let (proxy, first, second) = two_hosts("");
+    let (job, next) = (first.job(1).prepared(), second.job(2).attempt());
+    job.script_ends(&format!("setsid sleep 600 >/dev/null & {}", first.tells("left", "$!"))).with_code(0);
+    let left = first.told("left");
+    let waiting = next.prepare();
+    second.until_queued(&[2]);
+    proxy.cut();
+    let since = Instant::now();
+    let cleanup = job.cleanup().with_code(2).with_text(&[LOCK]);
+    assert!(since.elapsed() < LEASE, "it took {:?}", since.elapsed());
+    assert!(!left.lives(), "{}", cleanup.error_text());
+    first.nothing_is_left();
+    waiting.end().with_code(0).with_text(&["lease ran out"]);
+    next.finish();
+    second.is_clean_soon();
+}
+
+#[test]
+fn a_store_that_was_never_reached_fails_the_job_in_words() {
+    let table = Store::table();
+    let proxy = Proxy::to(&endpoint());
+    let host = Host::through(&table, &proxy.url, "");
+    let job = host.job(1).attempt();
+    proxy.cut();
+    let since = Instant::now();
+    job.prepare().end().with_code(2).with_text(&[LOCK, "table stages-", &proxy.url]);
+    assert!(since.elapsed() < Duration::from_secs(30), "it took {:?}", since.elapsed());
+    proxy.mend();
+    job.finish();
+    host.is_clean_within(Duration::from_secs(16));
+}
+
+#[test]
+fn a_keeper_that_is_stopped_past_its_lease_loses_job_and_lock_in_this_order() {
+    let (_proxy, first, second) = two_hosts("");
+    let (job, next) = (first.job(1).prepared(), second.job(2).attempt());
+    let (run, processes) = runs_for_ever(&first, &job);
+    let waiting = next.prepare();
+    second.until_queued(&[2]);
+    let keeper = job.keeper();
+    let since = Instant::now();
+    keeper.signal(Signal::STOP);
+    run.end().with_code(2).with_text(&["could not be proven"]);
+    assert!(since.elapsed() < LEASE, "it took {:?}", since.elapsed());
+    next_begins_when_all_are_dead(&second, waiting, &processes);
+    keeper.signal(Signal::CONT);
+    job.script_ends("echo never").with_code(2);
+    job.finish();
+    assert_eq!(second.holders(), [2], "the woken keeper takes nothing from the next holder");
+    next.finish();
+    second.is_clean_soon();
+    first.nothing_is_left();
+}
+
+#[test]
+fn a_whole_host_that_dies_frees_the_lock_with_its_lease() {
+    let (_proxy, first, second) = two_hosts("");
+    let (job, next) = (first.job(1).prepared(), second.job(2).attempt());
+    let (run, _) = runs_for_ever(&first, &job);
+    let waiting = next.prepare();
+    second.until_queued(&[2]);
+    let since = Instant::now();
+    drop(first);
+    waiting.end().with_code(0).with_text(&["lease ran out"]);
+    let took = since.elapsed();
+    // The lease with its allowance for clocks, a look more, and the renewal that was under way.
+    assert!(took > LEASE && took < LEASE + Duration::from_secs(5), "it took {took:?}");
+    drop(run);
+    next.finish();
+    within(Duration::from_secs(1), "the lock is free", || second.holders().is_empty());
+    second.is_clean_soon();
+}
