@@ -11,9 +11,10 @@ fn answer(host: &Host) -> Value {
 #[test]
 fn config_leaves_the_folders_to_the_runner_unless_the_file_names_them() {
     let plain = answer(&Host::local(""));
-    for key in ["builds_dir", "cache_dir", "builds_dir_is_shared"] {
+    for key in ["builds_dir", "cache_dir"] {
         assert!(plain.get(key).is_none(), "{plain}");
     }
+    assert_eq!(plain["builds_dir_is_shared"], true, "the runner's own folder is shared as well: {plain}");
     assert_eq!(plain["driver"]["name"], "pipeline-lock");
     let set = answer(&Host::local("builds_dir: /srv/builds\ncache_dir: /srv/cache"));
     assert_eq!(set["builds_dir"], "/srv/builds");
