@@ -115,7 +115,8 @@ impl<'a, F: FnMut(Progress) + Send> Acquire<'a, F> {
                 Ok(Step::Wait(state, look)) => self.wait(state, look).await,
                 Err(AcquireError::Store { error, .. }) => {
                     self.endure(error).await?;
-                    Ok(Step::See(None))
+                    // A read costs half of what a write that fails does, and less of a table that is short.
+                    if self.was_queued { self.look(Consistency::Strong).await } else { Ok(Step::See(None)) }
                 }
                 Err(error) => return Err(error),
             };
@@ -147,7 +148,7 @@ impl<'a, F: FnMut(Progress) + Send> Acquire<'a, F> {
     /// One look at a document, and what follows from it.
     async fn step(&mut self, current: LockState) -> Result<Step, AcquireError> {
         let now = self.client.clock.now();
-        self.watch.observe(&current, now);
+        self.observe(&current, now);
         self.graves.close(&current);
         let gone = self.graves.look(&current, self.request.token, now).await;
         self.request.since = self.client.clock.wall();
@@ -171,6 +172,12 @@ impl<'a, F: FnMut(Progress) + Send> Acquire<'a, F> {
         }
     }
 
+    /// Takes in a document: also one that shows a write of ours whose reply never came.
+    fn observe(&mut self, state: &LockState, now: Moment) {
+        self.watch.observe(state, now);
+        self.was_queued |= state.waiter(self.request.token).is_some();
+    }
+
     async fn write(
         &mut self,
         current: LockState,
@@ -189,16 +196,16 @@ impl<'a, F: FnMut(Progress) + Send> Acquire<'a, F> {
             info!(lock = %self.name, owner = %removal.holder.owner, why = ?removal.why, "a hold was ended");
             (self.news)(Progress::removed(self.name, removal));
         }
-        if !removed.is_empty() {
+        if !removed.is_empty() || asks_for_an_end(&current, &state) {
             self.client.ring(self.name);
         }
         match outcome {
             Outcome::Granted => Ok(self.granted(state, sent)),
             Outcome::Queued => {
-                self.was_queued = true;
-                self.watch.observe(&state, self.client.clock.now());
+                let now = self.client.clock.now();
+                self.observe(&state, now);
                 let place = state.place(self.request.token).unwrap_or(1);
-                let look = self.watch.next_look(place, self.client.clock.now());
+                let look = self.watch.next_look(place, now);
                 Ok(Step::Wait(state, look))
             }
             Outcome::Busy => Err(AcquireError::Busy { name: self.name.clone(), holders: Held::all(&state) }),
@@ -264,7 +271,11 @@ impl<'a, F: FnMut(Progress) + Send> Acquire<'a, F> {
         if let Pause::Dead = rung {
             return Ok(Step::See(Some(state)));
         }
-        let consistency = if let Pause::Rung = rung { Consistency::Strong } else { Consistency::Eventual };
+        self.look(if let Pause::Rung = rung { Consistency::Strong } else { Consistency::Eventual }).await
+    }
+
+    async fn look(&mut self, consistency: Consistency) -> Result<Step, AcquireError> {
+        // Counted before the read: a ring in between calls for another look.
         self.rings = self.bell.as_mut().map_or(0, BellWatch::count);
         let read = self.client.store.read(self.name, consistency).await;
         Ok(Step::See(self.answered(read)?))
@@ -332,6 +343,12 @@ enum Pause {
     Rung,
     /// A holder of this host was found dead.
     Dead,
+}
+
+/// Whether a swap asked a holder to end: on one host it listens for the bell.
+fn asks_for_an_end(before: &LockState, after: &LockState) -> bool {
+    let asked = |state: &LockState| state.holders.iter().filter(|h| h.revoked.is_some()).count();
+    asked(after) > asked(before)
 }
 
 /// Each release moves the queue on by one: place k looks after k rings.

@@ -33,7 +33,29 @@ pub enum HoldStatus {
         deadline: Option<Moment>,
     },
     /// It is not to go on.
-    Lost(Loss),
+    Lost {
+        /// Why.
+        loss: Loss,
+        /// Until when it was proven: whoever watches over the work's end needs it now more than ever.
+        deadline: Option<Moment>,
+    },
+}
+
+impl HoldStatus {
+    /// Until when the hold is proven; `None`: for as long as this process lives.
+    pub const fn deadline(&self) -> Option<Moment> {
+        match self {
+            Self::Held { deadline } | Self::Lost { deadline, .. } => *deadline,
+        }
+    }
+
+    /// Why it is not to go on, if so.
+    pub const fn loss(&self) -> Option<&Loss> {
+        match self {
+            Self::Held { .. } => None,
+            Self::Lost { loss, .. } => Some(loss),
+        }
+    }
 }
 
 /// Why a hold is not to go on.
@@ -168,11 +190,7 @@ impl Hold {
 
     /// Until when the hold is proven; `None`: for as long as this process lives.
     pub fn deadline(&self) -> Option<Moment> {
-        match self.status() {
-            HoldStatus::Held { deadline } => deadline,
-            HoldStatus::Lost(Loss::Expiring { deadline, .. }) => Some(deadline),
-            HoldStatus::Lost(_) => None,
-        }
+        self.status.borrow().deadline()
     }
 
     /// A receiver of each change of the status, for other tasks.
@@ -219,7 +237,7 @@ impl HoldWatcher {
     pub async fn lost(mut self, margin: Duration) -> Loss {
         loop {
             let deadline = match self.status.borrow_and_update().clone() {
-                HoldStatus::Lost(loss) => return loss,
+                HoldStatus::Lost { loss, .. } => return loss,
                 HoldStatus::Held { deadline } => deadline,
             };
             let last = deadline.map(|deadline| Moment(deadline.0.saturating_sub(margin)));
@@ -284,20 +302,19 @@ impl Keeper {
             match self.client.store.renew(&self.name, self.token, beat).await {
                 Ok(Renewal::Renewed(state)) => {
                     sent = started;
-                    let standing = state.standing(self.token, &self.owner);
+                    let loss = match state.standing(self.token, &self.owner) {
+                        Standing::Revoked { by } => Some(Loss::Revoked { by }),
+                        _ => None,
+                    };
                     self.remember(state);
-                    let deadline = lease.map(|lease| sent.plus(lease));
-                    if let Standing::Revoked { by } = standing {
-                        self.tell(&status, HoldStatus::Lost(Loss::Revoked { by }));
-                    } else {
-                        self.tell(&status, HoldStatus::Held { deadline });
-                    }
+                    self.tell(&status, loss, lease.map(|lease| sent.plus(lease)));
                     next = started.plus(every);
                 }
                 Ok(Renewal::Gone(state)) => {
                     let taken = state.is_some_and(|s| s.is_taken_over(self.token, &self.owner));
                     let loss = if taken { Loss::Superseded } else { Loss::Gone };
-                    self.tell(&status, HoldStatus::Lost(loss));
+                    let deadline = status.borrow().deadline();
+                    self.tell(&status, Some(loss), deadline);
                     return;
                 }
                 Err(error) => {
@@ -310,16 +327,18 @@ impl Keeper {
     }
 
     /// A loss stays one: a revoked hold is still renewed while its work ends, and stays revoked.
-    fn tell(&self, status: &watch::Sender<HoldStatus>, new: HoldStatus) {
+    fn tell(&self, status: &watch::Sender<HoldStatus>, loss: Option<Loss>, deadline: Option<Moment>) {
         status.send_if_modified(|old| {
-            if matches!(old, HoldStatus::Lost(_)) || *old == new {
-                return false;
-            }
-            if let HoldStatus::Lost(loss) = &new {
+            if let (None, Some(loss)) = (old.loss(), &loss) {
                 info!(lock = %self.name, %loss, "the hold is not to go on");
             }
+            let new = match old.loss().cloned().or(loss) {
+                Some(loss) => HoldStatus::Lost { loss, deadline },
+                None => HoldStatus::Held { deadline },
+            };
+            let is_new = *old != new;
             *old = new;
-            true
+            is_new
         });
     }
 

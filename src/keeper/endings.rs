@@ -159,7 +159,13 @@ impl Service {
                 (Then::ReleaseAndRefuse, left.saturating_sub(BEFORE_THE_LEASE))
             }
         };
-        self.phase = Phase::Ending(Ending::new(then, None));
+        let mut ending = Ending::new(then, None);
+        if !self.waiting_cleanups.is_empty() {
+            // The job was over but for its survivors: after this there is no stage to refuse.
+            ending = Ending::silently();
+            ending.callers.append(&mut self.waiting_cleanups);
+        }
+        self.phase = Phase::Ending(ending);
         self.end_processes(Patience { term_grace: patience, kill_limit: KILL_LIMIT });
     }
 

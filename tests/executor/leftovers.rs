@@ -1,9 +1,6 @@
 //! What a job leaves behind lives on over its stages, and is gone before the next job has the lock.
 
-use std::{
-    fs,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use crate::{
     harness::{Attempt, Host, Process, Stage, eventually},
@@ -81,7 +78,7 @@ fn wait_lets_the_job_end_by_itself() {
     host.until_reached("child");
     let child = host.told("pid");
     // Cleanup has told its keeper when the keeper looks after its processes.
-    eventually("the keeper waits", || keeper_log(&host, &job).contains("by themselves"));
+    eventually("the keeper waits", || job.keeper_log().contains("by themselves"));
     assert!(child.lives());
     assert_eq!(host.holders(), [1]);
     host.open("child");
@@ -90,11 +87,6 @@ fn wait_lets_the_job_end_by_itself() {
     waiting.end().with_code(0);
     next.finish();
     host.is_clean_soon();
-}
-
-fn keeper_log(host: &Host, job: &Attempt) -> String {
-    fs::read_to_string(host.path().join("state/jobs").join(job.token()).join("keeper.log"))
-        .unwrap_or_default()
 }
 
 #[test]

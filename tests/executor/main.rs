@@ -9,6 +9,7 @@ mod input;
 mod leftovers;
 mod orphans;
 mod output;
+mod revoked;
 mod runner;
 mod scripts;
 mod stand_in;

@@ -74,6 +74,12 @@ impl Attempt {
         let keeper = Process::all().into_iter().find(|process| process.args().get(1..) == Some(&args));
         keeper.expect("the job's keeper lives")
     }
+
+    /// What the job's keeper has written down.
+    pub fn keeper_log(&self) -> String {
+        let log = self.job.site.dir.join("state/jobs").join(self.token()).join("keeper.log");
+        std::fs::read_to_string(log).unwrap_or_default()
+    }
 }
 
 impl Report {

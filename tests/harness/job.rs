@@ -29,7 +29,7 @@ pub enum Version {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Job {
     pub id: u64,
-    site: Site,
+    pub site: Site,
     version: Version,
     variables: BTreeMap<String, String>,
     pipeline: u64,
