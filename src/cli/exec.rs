@@ -5,10 +5,8 @@ use std::{
     ffi::OsString,
     io::{self, IsTerminal},
     os::fd::AsFd,
-    path::PathBuf,
 };
 
-use rustix::event::{PollFd, PollFlags, poll};
 use uuid::Uuid;
 
 use super::{
@@ -80,22 +78,11 @@ fn shown(command: &[OsString]) -> String {
 /// Waits until the lock is held; the exit if it will not be.
 fn wait_for_lock(connection: &Connection, signals: &Signals, log: &mut Log) -> anyhow::Result<Option<Exit>> {
     loop {
-        let mut fds = vec![PollFd::new(connection.stream(), PollFlags::IN)];
-        fds.extend(signals.descriptors().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
-        if let Err(error) = poll(&mut fds, None)
-            && error != rustix::io::Errno::INTR
-        {
-            return Err(error.into());
-        }
-        let heard = !fds[0].revents().is_empty();
-        if let Some(number) = signals.take().first() {
+        if let Some(number) = signals.or_heard(connection.stream(), |_| true)? {
             log.note("told to end while waiting: the queue is left");
             connection.ask(&Ask::Leave, &[])?;
             wait_for_end(connection, PATIENCE)?;
-            return Ok(Some(Exit::Code(128 + u8::try_from(*number)?)));
-        }
-        if !heard {
-            continue;
+            return Ok(Some(Exit::Code(128 + u8::try_from(number)?)));
         }
         match connection.hear()? {
             None => anyhow::bail!("the keeper has died; its log is in the state folder"),
@@ -119,14 +106,8 @@ fn run_command(
     signals: &Signals,
     log: &mut Log,
 ) -> anyhow::Result<Exit> {
-    let umask = rustix::process::umask(rustix::fs::Mode::empty());
-    rustix::process::umask(umask);
-    let block = CommandBlock {
-        dir: std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
-        args: command,
-        env: std::env::vars_os().filter(|(key, _)| key != MARKER).collect(),
-        umask: umask.as_raw_mode(),
-    };
+    let env = std::env::vars_os().filter(|(key, _)| key != MARKER).collect();
+    let block = CommandBlock::from_here(command, env);
     let block = block.to_memory()?;
     let (input, output, error) = (io::stdin(), io::stdout(), io::stderr());
     let ask = Ask::Run { version: VERSION, stage: "exec".into() };
@@ -143,9 +124,9 @@ fn run_command(
     Ok(match end {
         End::Exited { lost: Some(_), .. } => Exit::Lost,
         End::Exited { code, .. } => Exit::Code(u8::try_from(code & 0xff)?),
-        End::Refused(message) => {
+        End::Refused { message, is_missing } => {
             log.failure(&message);
-            Exit::Code(if message.contains("os error 2)") { 127 } else { 126 })
+            Exit::Code(if is_missing { 127 } else { 126 })
         }
         End::KeeperDied => {
             log.failure("the keeper of the lock was killed; the command was ended, the lock is given back");

@@ -5,6 +5,7 @@
 
 mod ask;
 mod duration;
+mod environment;
 mod error;
 mod facts;
 #[cfg(test)]
@@ -20,6 +21,7 @@ mod policy_tests;
 mod reader;
 mod repo_url;
 mod rule;
+mod rule_ref;
 mod scope;
 mod settings;
 #[cfg(test)]
@@ -32,14 +34,16 @@ mod words;
 mod yaml;
 
 pub use duration::{DurationError, parse_duration, show_duration};
+pub use environment::Environment;
 pub use error::{ConfigError, NamedBy, Place, Problem};
 pub use facts::{FactsError, JobFacts};
 pub use glob::Globs;
-pub use load::{Environment, load, load_with};
+pub use load::{load, load_with};
 pub use matcher::Matcher;
-pub use policy::{Decision, RuleRef, WantedLock, decide};
+pub use policy::{Decision, WantedLock, decide};
 pub use policy_error::PolicyError;
 pub use rule::{Rule, Shared};
+pub use rule_ref::RuleRef;
 pub use settings::{Config, DEFAULT_FILE, Source};
 pub use store::StoreConfig;
 pub use template::{Template, TemplateError};

@@ -1,6 +1,5 @@
 //! Which locks a job takes.
 
-use std::fmt;
 use std::time::Duration;
 
 use super::ask::{Ask, AskedLocks};
@@ -10,8 +9,9 @@ use super::matcher::{Verdict, in_projects};
 use super::ownership;
 use super::policy_error::PolicyError;
 use super::rule::Rule;
+use super::rule_ref::RuleRef;
 use super::scope::Scope;
-use super::settings::{Config, Source};
+use super::settings::Config;
 use super::suggest::shown;
 use super::template::Template;
 use super::variables::JobVariables;
@@ -42,26 +42,6 @@ pub struct WantedLock {
     pub mode: Mode,
     /// How long the job may wait for it. Nothing: it is tried once.
     pub wait: Duration,
-}
-
-/// A rule, as messages name it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RuleRef {
-    /// Its place among the rules, from 0.
-    pub index: usize,
-    /// The line at which it begins; none for the built-in rule.
-    pub line: Option<u64>,
-    /// The configuration that it is in.
-    pub source: Source,
-}
-
-impl fmt::Display for RuleRef {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.line {
-            Some(line) => write!(f, "rule {} ({}, line {line})", self.index + 1, self.source),
-            None => write!(f, "the default rule ({})", self.source),
-        }
-    }
 }
 
 /// Decides which locks a job takes.

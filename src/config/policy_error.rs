@@ -5,7 +5,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::duration::show_duration;
-use super::policy::RuleRef;
+use super::rule_ref::RuleRef;
 use crate::lock::NameError;
 
 /// Why it can't be decided which locks a job takes. The job fails; no lock is taken, and none is left out.

@@ -5,8 +5,8 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::environment::Environment;
 use super::error::{ConfigError, Fault, Place, Problem};
-use super::load::Environment;
 use super::reader::{Item, Schema, Section};
 use super::rule::{Rule, WAIT_BOUNDS};
 use super::store::StoreConfig;

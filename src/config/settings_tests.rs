@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::load::Environment;
+use super::environment::Environment;
 use super::settings::FILE;
 use super::*;
 

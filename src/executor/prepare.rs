@@ -2,7 +2,6 @@
 
 use std::{io, time::Duration};
 
-use rustix::event::{PollFd, PollFlags, poll};
 use signal_hook::consts::{SIGHUP, SIGQUIT};
 use tracing::{info, warn};
 
@@ -181,7 +180,8 @@ fn end_older_try(launch: &Launch) -> Result<Option<Token>, String> {
 /// Passes on what the keeper tells, until the locks are held.
 fn follow(connection: &Connection, signals: &Signals, log: &mut Log) -> Result<(), Failure> {
     loop {
-        if told_to_end(connection, signals).map_err(|error| Failure::System(error.to_string()))? {
+        let told = signals.or_heard(connection.stream(), |number| number != SIGQUIT && number != SIGHUP);
+        if told.map_err(|error| Failure::System(error.to_string()))?.is_some() {
             return leave(connection);
         }
         let heard = connection.hear().map_err(|error| Failure::System(error.to_string()))?;
@@ -201,25 +201,6 @@ fn follow(connection: &Connection, signals: &Signals, log: &mut Log) -> Result<(
             Some(Tell::Failed { message, ours: true }) => return Err(Failure::System(message)),
             Some(Tell::Failed { message, ours: false }) => return Err(Failure::Job(message)),
             Some(_) => {}
-        }
-    }
-}
-
-/// Waits until the keeper says something; true if a signal says that prepare is to end.
-fn told_to_end(connection: &Connection, signals: &Signals) -> io::Result<bool> {
-    loop {
-        let mut fds = vec![PollFd::new(connection.stream(), PollFlags::IN)];
-        fds.extend(signals.descriptors().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
-        match poll(&mut fds, None) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-        let heard = !fds[0].revents().is_empty();
-        if signals.take().into_iter().any(|number| number != SIGQUIT && number != SIGHUP) {
-            return Ok(true);
-        }
-        if heard {
-            return Ok(false);
         }
     }
 }

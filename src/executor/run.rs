@@ -1,11 +1,6 @@
 //! The run stage: has the keeper run one script, and waits for it.
 
-use std::{
-    ffi::OsString,
-    io,
-    os::fd::AsFd,
-    path::{Path, PathBuf},
-};
+use std::{ffi::OsString, io, os::fd::AsFd, path::Path};
 
 use rustix::pipe::{PipeFlags, pipe_with};
 
@@ -63,7 +58,7 @@ fn run_in(
         );
     };
     let (source, sink) = pipe_with(PipeFlags::CLOEXEC)?;
-    let block = command_block(script)?.to_memory()?;
+    let block = CommandBlock::from_here(vec![OsString::from(script)], script_environment()).to_memory()?;
     let ask = Ask::Run { version: VERSION, stage: stage.to_owned() };
     connection.ask(&ask, &[block.as_fd(), sink.as_fd(), sink.as_fd()])?;
     drop((block, sink));
@@ -80,7 +75,7 @@ fn run_in(
         End::Exited { lost: Some(_), .. } => StageExit::SystemFailure,
         End::Exited { code: 0, .. } => StageExit::Success,
         End::Exited { code, .. } => StageExit::BuildFailure(code),
-        End::Refused(message) => {
+        End::Refused { message, .. } => {
             log.failure(&message);
             StageExit::SystemFailure
         }
@@ -95,16 +90,5 @@ fn run_in(
             log.failure("the lock could not be proven to be held any longer; the job's processes were ended");
             StageExit::SystemFailure
         }
-    })
-}
-
-fn command_block(script: &Path) -> io::Result<CommandBlock> {
-    let umask = rustix::process::umask(rustix::fs::Mode::empty());
-    rustix::process::umask(umask);
-    Ok(CommandBlock {
-        dir: std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
-        args: vec![OsString::from(script)],
-        env: script_environment(),
-        umask: umask.as_raw_mode(),
     })
 }

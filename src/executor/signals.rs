@@ -9,6 +9,7 @@ use std::{
     },
 };
 
+use rustix::event::{PollFd, PollFlags, poll};
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM},
     low_level::pipe,
@@ -36,6 +37,23 @@ impl Signals {
     /// What to poll for reading.
     pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.told.iter().map(|(_, stream)| stream.as_fd())
+    }
+
+    /// Waits until `stream` can be read, or until one of the signals comes that `minds` names: that one.
+    pub fn or_heard(&self, stream: &UnixStream, minds: impl Fn(i32) -> bool) -> io::Result<Option<i32>> {
+        loop {
+            let mut fds = vec![PollFd::new(stream, PollFlags::IN)];
+            fds.extend(self.descriptors().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+            match poll(&mut fds, None) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+            let heard = !fds[0].revents().is_empty();
+            let told = self.take().into_iter().find(|number| minds(*number));
+            if told.is_some() || heard {
+                return Ok(told);
+            }
+        }
     }
 
     /// The signals that came since the last call.

@@ -25,7 +25,7 @@ use crate::{
         process::{Pid, ProcId},
         tree::{JobTree, Marker},
     },
-    keeper::{Ask, Connection, Deadline, Tell},
+    keeper::{Ask, BEFORE_THE_LEASE, Connection, Deadline, KILL_LIMIT, Tell},
     lock::Token,
 };
 
@@ -35,14 +35,8 @@ const DRAIN: Duration = Duration::from_secs(1);
 /// The keeper acts at the deadline less its grace; this much later the switch does.
 const SLACK: Duration = Duration::from_millis(500);
 
-/// How much earlier than the deadline the job's processes are to be dead.
-const BEFORE_THE_LEASE: Duration = Duration::from_secs(1);
-
 /// From TERM to KILL when the keeper has died.
 const ABANDONED_GRACE: Duration = Duration::from_secs(1);
-
-/// How long KILL is repeated.
-const KILL_LIMIT: Duration = Duration::from_secs(10);
 
 /// How a command ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +49,12 @@ pub enum End {
         lost: Option<String>,
     },
     /// The keeper would not run it.
-    Refused(String),
+    Refused {
+        /// Why, and the way out.
+        message: String,
+        /// Whether there is no such command.
+        is_missing: bool,
+    },
     /// The keeper died; the job's processes were ended from here.
     KeeperDied,
     /// The keeper did not renew in time; the job's processes were ended from here.
@@ -277,7 +276,7 @@ impl<'a> Watch<'a> {
                 (self.job.notice)(&message);
                 Ok(None)
             }
-            Some(Tell::Refused { message }) => Ok(Some(End::Refused(message))),
+            Some(Tell::Refused { message, is_missing }) => Ok(Some(End::Refused { message, is_missing })),
             Some(_) => Ok(None),
         }
     }

@@ -10,6 +10,7 @@ pub mod ending;
 pub mod fd_passing;
 pub mod filesystem;
 pub mod peer;
+mod pid;
 pub mod presence;
 mod proc_stat;
 pub mod process;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 
-use super::process::{Pid, ProcId};
+use super::pid::{Pid, ProcId};
 
 /// What `/proc/PID/stat` says (proc_pid_stat(5)).
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -12,7 +12,10 @@ use std::{
     path::PathBuf,
 };
 
-use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::{
+    fs::{MemfdFlags, Mode, memfd_create},
+    process::umask,
+};
 
 /// A command: where, what, with which environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +31,14 @@ pub struct CommandBlock {
 }
 
 impl CommandBlock {
+    /// A command that is to run where this process is, under its mask.
+    pub fn from_here(args: Vec<OsString>, env: Vec<(OsString, OsString)>) -> Self {
+        let mask = umask(Mode::empty());
+        umask(mask);
+        let dir = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
+        Self { dir, args, env, umask: mask.as_raw_mode() }
+    }
+
     /// Writes the block into a memory file, to be sent to the keeper.
     pub fn to_memory(&self) -> io::Result<OwnedFd> {
         let mut bytes = Vec::new();

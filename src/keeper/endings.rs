@@ -5,9 +5,11 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use super::{
+    ending::{Ending, Then},
     links::Link,
     protocol::{Farewell, Tell},
     service::{Event, Phase, Service},
+    times::{BEFORE_THE_LEASE, KILL_LIMIT},
 };
 use crate::{
     client::{Client, Hold, Loss},
@@ -22,71 +24,8 @@ use crate::{
 /// How long a survivor has from TERM to KILL at cleanup: the next job waits for it.
 const SURVIVOR_GRACE: Duration = Duration::from_secs(2);
 
-/// How long KILL is repeated before the keeper says what it could not end, and goes on trying.
-const KILL_LIMIT: Duration = Duration::from_secs(10);
-
-/// How much earlier than its lease the processes of a hold that is being lost are to be dead.
-const BEFORE_THE_LEASE: Duration = Duration::from_secs(1);
-
 /// How long giving back is tried when the holds themselves have no end.
 const RELEASE_PATIENCE: Duration = Duration::from_secs(90);
-
-/// One ending under way.
-pub(super) struct Ending {
-    then: Then,
-    /// Who waits for it.
-    callers: Vec<Link>,
-    farewell: Farewell,
-}
-
-/// What comes after the job's processes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Then {
-    /// The locks are given back, and the keeper ends.
-    Release,
-    /// The locks are given back, and every stage is refused until cleanup.
-    ReleaseAndRefuse,
-    /// The locks stay for the next try of the same job, and the keeper ends.
-    Yield,
-    /// The locks stay until cleanup; every stage is refused.
-    Refuse,
-}
-
-impl Ending {
-    fn new(then: Then, caller: Option<Link>) -> Self {
-        Self { then, callers: caller.into_iter().collect(), farewell: Farewell::default() }
-    }
-
-    /// prepare was told to stop waiting.
-    pub(super) fn leaving(caller: Link) -> Self {
-        Self::new(Then::Release, Some(caller))
-    }
-
-    /// A newer try of the job takes over.
-    pub(super) fn yielding(caller: Link) -> Self {
-        Self::new(Then::Yield, Some(caller))
-    }
-
-    /// cleanup was called.
-    fn cleaning(caller: Link) -> Self {
-        Self::new(Then::Release, Some(caller))
-    }
-
-    /// Nobody waits for it.
-    pub(super) fn silently() -> Self {
-        Self::new(Then::Release, None)
-    }
-
-    /// The runner has left the job.
-    pub(super) fn of_an_orphan() -> Self {
-        Self::new(Then::Release, None)
-    }
-
-    /// The job can't go on; its runner will call cleanup.
-    pub(super) fn of_the_job() -> Self {
-        Self::new(Then::Refuse, None)
-    }
-}
 
 impl Service {
     /// Ends the job. A second call only changes what comes after and who is told.

@@ -1,4 +1,4 @@
-//! The keeper's connections: one thread reads each, and all that is heard becomes an event of the service.
+//! The keeper's connections: one thread reads each, and hands on what it hears.
 
 use std::{
     os::{
@@ -13,12 +13,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::mpsc::UnboundedSender;
 use tracing::{debug, warn};
 
 use super::{
     protocol::{Ask, Tell},
-    service::Event,
     wire,
 };
 use crate::host::{peer::Peer, process::ProcId};
@@ -28,6 +26,9 @@ const SEND_PATIENCE: Duration = Duration::from_millis(500);
 
 /// The stack of a thread that reads a connection.
 const STACK: usize = 128 * 1024;
+
+/// What comes over a connection: an ask with its descriptors; `None`: the other side has gone.
+pub(super) type Heard = Option<(Ask, Vec<OwnedFd>)>;
 
 /// One connection.
 #[derive(Clone, Debug)]
@@ -43,13 +44,16 @@ impl PartialEq for Link {
 }
 
 impl Link {
-    /// Takes a connection over: what it hears goes to `events`.
-    pub(super) fn adopt(stream: UnixStream, events: UnboundedSender<Event>) -> std::io::Result<Self> {
+    /// Takes a connection over: what it hears goes to `hear`.
+    pub(super) fn adopt(
+        stream: UnixStream,
+        hear: impl Fn(Self, Heard) + Send + 'static,
+    ) -> std::io::Result<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         stream.set_write_timeout(Some(SEND_PATIENCE))?;
         let link = Self { id: NEXT.fetch_add(1, Ordering::Relaxed), stream: Arc::new(stream) };
         let reader = link.clone();
-        thread::Builder::new().name("link".into()).stack_size(STACK).spawn(move || reader.read(&events))?;
+        thread::Builder::new().name("link".into()).stack_size(STACK).spawn(move || reader.read(&hear))?;
         Ok(link)
     }
 
@@ -70,19 +74,15 @@ impl Link {
         self.peer().and_then(ProcId::of).is_some()
     }
 
-    fn read(&self, events: &UnboundedSender<Event>) {
+    fn read(&self, hear: &impl Fn(Self, Heard)) {
         loop {
-            let heard: Result<Option<(Ask, Vec<OwnedFd>)>, _> = wire::receive(&self.stream);
-            let event = match heard {
-                Ok(Some((ask, fds))) => Event::Heard { from: self.clone(), ask, fds },
-                Ok(None) => Event::Closed { from: self.clone() },
-                Err(error) => {
-                    debug!(%error, "a connection broke");
-                    Event::Closed { from: self.clone() }
-                }
-            };
-            let is_last = matches!(event, Event::Closed { .. });
-            if events.send(event).is_err() || is_last {
+            let heard: Heard = wire::receive(&self.stream).unwrap_or_else(|error| {
+                debug!(%error, "a connection broke");
+                None
+            });
+            let is_last = heard.is_none();
+            hear(self.clone(), heard);
+            if is_last {
                 return;
             }
         }
@@ -90,7 +90,10 @@ impl Link {
 }
 
 /// Accepts connections of this keeper's own user (and of root) for as long as the process lives.
-pub(super) fn listen(listener: UnixListener, events: UnboundedSender<Event>) -> std::io::Result<()> {
+pub(super) fn listen(
+    listener: UnixListener,
+    hear: impl Fn(Link, Heard) + Clone + Send + 'static,
+) -> std::io::Result<()> {
     thread::Builder::new().name("listen".into()).stack_size(STACK).spawn(move || {
         for stream in listener.incoming() {
             let stream = match stream {
@@ -103,7 +106,7 @@ pub(super) fn listen(listener: UnixListener, events: UnboundedSender<Event>) -> 
             };
             match Peer::of(&stream) {
                 Ok(peer) if peer.is_trusted() => {
-                    if let Err(error) = Link::adopt(stream, events.clone()) {
+                    if let Err(error) = Link::adopt(stream, hear.clone()) {
                         warn!(%error, "a connection can't be served");
                     }
                 }

@@ -2,14 +2,9 @@
 
 use std::time::Duration;
 
-use tokio::sync::mpsc::UnboundedSender;
-
-use super::{
-    protocol::{Got, Launch},
-    service::Event,
-};
+use super::protocol::{Got, Launch};
 use crate::{
-    client::{AcquireError, AcquireOptions, Client, Hold, live_term},
+    client::{AcquireError, AcquireOptions, Client, Hold, Progress, live_term},
     lock::{EpochMs, Mode, Request},
 };
 
@@ -21,8 +16,12 @@ pub(super) struct Acquired {
     pub(super) failure: Option<AcquireError>,
 }
 
-/// Asks for every lock of `launch`; tells `events` how it goes, and at last what came of it.
-pub(super) async fn acquire(client: Client, launch: Launch, events: UnboundedSender<Event>) {
+/// Asks for every lock of `launch`; `news` hears how it goes.
+pub(super) async fn acquire(
+    client: Client,
+    launch: Launch,
+    news: impl Fn(Progress) + Send + Sync,
+) -> Acquired {
     let mut holds = Vec::with_capacity(launch.locks.len());
     let mut failure = None;
     for wish in &launch.locks {
@@ -39,10 +38,7 @@ pub(super) async fn acquire(client: Client, launch: Launch, events: UnboundedSen
             force_after: None,
         };
         let options = AcquireOptions { wait: wish.wait, heartbeat: Some(launch.terms.heartbeat) };
-        let news = |progress| {
-            let _ = events.send(Event::News(progress));
-        };
-        match client.acquire(&wish.name, request, options, news).await {
+        match client.acquire(&wish.name, request, options, &news).await {
             Ok(hold) => holds.push(hold),
             Err(error) => {
                 failure = Some(error);
@@ -50,7 +46,7 @@ pub(super) async fn acquire(client: Client, launch: Launch, events: UnboundedSen
             }
         }
     }
-    let _ = events.send(Event::Acquired(Acquired { holds, failure }));
+    Acquired { holds, failure }
 }
 
 /// What was got, to be told.

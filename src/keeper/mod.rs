@@ -3,6 +3,7 @@
 mod bury;
 mod command;
 mod connection;
+mod ending;
 mod endings;
 mod estate;
 mod folder;
@@ -14,6 +15,7 @@ mod script;
 mod serve;
 mod service;
 mod spawn;
+mod times;
 mod wire;
 
 pub use bury::{bury, bury_now};
@@ -24,3 +26,4 @@ pub use open::{open_client, open_here, table_settings};
 pub use protocol::{Ask, Farewell, Got, Launch, LockWish, Tell, Terms, VERSION};
 pub use serve::serve;
 pub use spawn::{TOKEN_VARIABLE, spawn};
+pub use times::{BEFORE_THE_LEASE, KILL_LIMIT};

@@ -143,6 +143,8 @@ pub enum Tell {
     Refused {
         /// Why, and the way out.
         message: String,
+        /// Whether there is no such command.
+        is_missing: bool,
     },
     /// The job is over, and this became of its locks and processes.
     Ended(Farewell),

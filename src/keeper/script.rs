@@ -88,7 +88,9 @@ pub fn start(
     let child = command.spawn().map_err(|error| {
         let program = program.to_string_lossy();
         let dir = block.dir.display();
-        io::Error::new(error.kind(), format!("`{program}` can't be started in {dir}: {error}"))
+        let is_dir = block.dir.is_dir();
+        let kind = if is_dir { error.kind() } else { io::ErrorKind::NotADirectory };
+        io::Error::new(kind, format!("`{program}` can't be started in {dir}: {error}"))
     })?;
     let pid = Pid::of_child(&child);
     ProcId::of_unreaped(pid).ok_or_else(|| io::Error::other("the command ended before it could be seen"))

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::Context;
-use tokio::sync::mpsc::unbounded_channel;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tracing::{error, info};
 
 use super::{
@@ -21,7 +21,10 @@ use super::{
     service::{Event, Phase, Service},
     wire,
 };
-use crate::host::{clock::BootTime, subreaper};
+use crate::{
+    client::Client,
+    host::{clock::BootTime, subreaper},
+};
 
 /// Serves the job that prepare sends over standard input, until it is over.
 pub fn serve() -> anyhow::Result<()> {
@@ -46,8 +49,15 @@ async fn serve_launch(launch: Launch, prepare: UnixStream) -> anyhow::Result<()>
     subreaper::become_subreaper()?;
     let (events, inbox) = unbounded_channel();
     let (estate, listener) = Estate::open(&launch)?;
-    links::listen(listener, events.clone())?;
-    let prepare = Link::adopt(prepare, events.clone())?;
+    let to_service = events.clone();
+    let hear = move |from, heard| {
+        let _ = to_service.send(match heard {
+            Some((ask, fds)) => Event::Heard { from, ask, fds },
+            None => Event::Closed { from },
+        });
+    };
+    links::listen(listener, hear.clone())?;
+    let prepare = Link::adopt(prepare, hear)?;
     let mut service = Service {
         phase: Phase::Holding,
         client: None,
@@ -71,8 +81,11 @@ async fn serve_launch(launch: Launch, prepare: UnixStream) -> anyhow::Result<()>
         match open_client(&service.launch.store, &service.launch.state).await {
             Ok(client) => {
                 service.client = Some(client.clone());
-                let asking = locks::acquire(client, service.launch.clone(), events.clone());
-                service.phase = Phase::Acquiring(tokio::spawn(asking));
+                service.phase = Phase::Acquiring(tokio::spawn(ask_for_locks(
+                    client,
+                    service.launch.clone(),
+                    events.clone(),
+                )));
             }
             Err(cause) => {
                 service.estate.close();
@@ -89,6 +102,14 @@ async fn serve_launch(launch: Launch, prepare: UnixStream) -> anyhow::Result<()>
     service.run(inbox).await?;
     info!("the keeper ends");
     Ok(())
+}
+
+async fn ask_for_locks(client: Client, launch: Launch, events: UnboundedSender<Event>) {
+    let news = |progress| {
+        let _ = events.send(Event::News(progress));
+    };
+    let acquired = locks::acquire(client, launch, news).await;
+    let _ = events.send(Event::Acquired(acquired));
 }
 
 /// The connection that prepare left as standard input; the descriptor itself becomes `/dev/null`.

@@ -1,6 +1,6 @@
 //! The keeper's one owner of its state: everything that happens comes here as an event, one after the other.
 
-use std::{os::fd::OwnedFd, time::Duration};
+use std::{io, os::fd::OwnedFd, time::Duration};
 
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use super::{
     command::CommandBlock,
-    endings::Ending,
+    ending::Ending,
     estate::Estate,
     links::Link,
     locks::{self, Acquired},
@@ -236,13 +236,14 @@ impl Service {
             Phase::Draining => Some("the keeper was told to end (a signal); retry the job".into()),
         };
         let started = match refusal {
-            Some(message) => Err(message),
+            Some(message) => Err(io::Error::other(message)),
             None => self.start(&from, fds),
         };
         match started {
-            Err(message) => {
-                warn!(stage, message, "a stage was refused");
-                from.tell(&Tell::Refused { message });
+            Err(error) => {
+                warn!(stage, %error, "a stage was refused");
+                let is_missing = error.kind() == io::ErrorKind::NotFound;
+                from.tell(&Tell::Refused { message: error.to_string(), is_missing });
             }
             Ok(process) => {
                 info!(stage, pid = process.pid.get(), "a stage runs");
@@ -256,12 +257,12 @@ impl Service {
         }
     }
 
-    fn start(&self, from: &Link, fds: Vec<OwnedFd>) -> Result<ProcId, String> {
+    fn start(&self, from: &Link, fds: Vec<OwnedFd>) -> io::Result<ProcId> {
         let mut fds = fds.into_iter();
         let (Some(block), Some(output), Some(error)) = (fds.next(), fds.next(), fds.next()) else {
-            return Err("the run stage sent no command".into());
+            return Err(io::Error::other("the run stage sent no command"));
         };
-        let block = CommandBlock::from_memory(&block).map_err(|e| e.to_string())?;
+        let block = CommandBlock::from_memory(&block)?;
         let streams = Streams { input: fds.next(), output, error };
         let beside = if self.launch.in_session { from.peer().and_then(group_of) } else { None };
         script::start(
@@ -273,7 +274,6 @@ impl Service {
             self.estate.before(),
             beside,
         )
-        .map_err(|e| e.to_string())
     }
 
     fn pass_on(&self, number: i32) {

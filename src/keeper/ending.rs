@@ -1,0 +1,62 @@
+//! What is to come of a job that ends.
+
+use super::{links::Link, protocol::Farewell};
+
+/// One ending under way.
+pub(super) struct Ending {
+    /// What comes after the job's processes.
+    pub(super) then: Then,
+    /// Who waits for it.
+    pub(super) callers: Vec<Link>,
+    /// What there will be to tell.
+    pub(super) farewell: Farewell,
+}
+
+/// What comes after the job's processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Then {
+    /// The locks are given back, and the keeper ends.
+    Release,
+    /// The locks are given back, and every stage is refused until cleanup.
+    ReleaseAndRefuse,
+    /// The locks stay for the next try of the same job, and the keeper ends.
+    Yield,
+    /// The locks stay until cleanup; every stage is refused.
+    Refuse,
+}
+
+impl Ending {
+    pub(super) fn new(then: Then, caller: Option<Link>) -> Self {
+        Self { then, callers: caller.into_iter().collect(), farewell: Farewell::default() }
+    }
+
+    /// prepare was told to stop waiting.
+    pub(super) fn leaving(caller: Link) -> Self {
+        Self::new(Then::Release, Some(caller))
+    }
+
+    /// A newer try of the job takes over.
+    pub(super) fn yielding(caller: Link) -> Self {
+        Self::new(Then::Yield, Some(caller))
+    }
+
+    /// cleanup was called.
+    pub(super) fn cleaning(caller: Link) -> Self {
+        Self::new(Then::Release, Some(caller))
+    }
+
+    /// Nobody waits for it.
+    pub(super) fn silently() -> Self {
+        Self::new(Then::Release, None)
+    }
+
+    /// The runner has left the job.
+    pub(super) fn of_an_orphan() -> Self {
+        Self::new(Then::Release, None)
+    }
+
+    /// The job can't go on; its runner will call cleanup.
+    pub(super) fn of_the_job() -> Self {
+        Self::new(Then::Refuse, None)
+    }
+}
