@@ -56,7 +56,7 @@ pub enum AcquireError {
         format: u32,
     },
     /// The store could not be used. The message names the cause and the next step.
-    #[error("lock {name}: {error}")]
+    #[error("{}", error.about(name))]
     Store {
         /// The lock.
         name: LockName,
@@ -83,7 +83,7 @@ impl AcquireError {
 
 /// Why a release is not known to have taken effect.
 #[derive(Clone, Debug, Error)]
-#[error("lock {name}: could not be released: {error}; a hold that is not renewed ends with its lease")]
+#[error("could not be released: {}; a hold that is not renewed ends with its lease", error.about(name))]
 pub struct ReleaseError {
     /// The lock.
     pub name: LockName,
@@ -121,5 +121,24 @@ fn held_by(holders: &[Held]) -> String {
     match holders.len() {
         1 => format!("held by {named}"),
         n => format!("held by {named} and {} more", n - 1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lock::CodecError;
+
+    #[test]
+    fn a_lock_is_named_once() {
+        let name = LockName::new("shop").unwrap();
+        let foreign = StoreError::Document { name: name.clone(), error: CodecError::Foreign };
+        for error in [foreign, StoreError::Refused("no".into())] {
+            let acquire = AcquireError::Store { name: name.clone(), error: error.clone() }.to_string();
+            let release = ReleaseError { name: name.clone(), error }.to_string();
+            for message in [acquire, release] {
+                assert_eq!(message.matches("lock shop").count(), 1, "{message}");
+            }
+        }
     }
 }

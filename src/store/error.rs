@@ -33,6 +33,14 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// The error with the lock that it was met with, named once.
+    pub fn about(&self, name: &LockName) -> String {
+        match self {
+            Self::Document { error, .. } => format!("lock {name}: {error}"),
+            other => format!("lock {name}: {other}"),
+        }
+    }
+
     /// Whether asking again can help.
     pub const fn is_passing(&self) -> bool {
         matches!(self, Self::Unavailable(_) | Self::Throttled(_) | Self::Unanswered(_))
