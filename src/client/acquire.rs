@@ -55,6 +55,7 @@ struct Acquire<'a, F> {
     news: &'a mut F,
     watch: Watch,
     graves: Graves,
+    /// Listened to from when the request has to wait.
     bell: Option<BellWatch>,
     rings: u64,
     was_queued: bool,
@@ -86,8 +87,6 @@ impl<'a, F: FnMut(Progress) + Send> Acquire<'a, F> {
         limit: Duration,
         news: &'a mut F,
     ) -> Self {
-        let mut bell = client.here.as_ref().map(|here| here.listen(name));
-        let rings = bell.as_mut().map_or(0, BellWatch::count);
         Self {
             client,
             name,
@@ -97,8 +96,8 @@ impl<'a, F: FnMut(Progress) + Send> Acquire<'a, F> {
             news,
             watch: Watch::default(),
             graves: Graves::new(client.here.clone(), client.store.liveness()),
-            bell,
-            rings,
+            bell: None,
+            rings: 0,
             was_queued: false,
             said: None,
             trouble: None,
@@ -185,6 +184,10 @@ impl<'a, F: FnMut(Progress) + Send> Acquire<'a, F> {
         outcome: Outcome,
         removed: Vec<Removal>,
     ) -> Result<Step, AcquireError> {
+        if outcome == Outcome::Queued {
+            // Before the write: who releases after it rings, and is heard.
+            self.listen();
+        }
         let sent = self.client.clock.now();
         let swap = self.client.store.swap(self.name, Expected::This(&current), &next).await;
         let state = match self.answered(swap)? {
@@ -213,7 +216,11 @@ impl<'a, F: FnMut(Progress) + Send> Acquire<'a, F> {
         }
     }
 
-    fn granted(&self, state: LockState, sent: Moment) -> Step {
+    fn granted(&mut self, state: LockState, sent: Moment) -> Step {
+        if let Some(bell) = self.bell.take() {
+            // The kernel takes its time to close it; the holder does not wait for that.
+            tokio::task::spawn_blocking(move || drop(bell));
+        }
         debug!(lock = %self.name, waited = ?self.waited(), "granted");
         Step::Granted(Box::new(Grant { state, request: self.request.clone(), sent, waited: self.waited() }))
     }
@@ -259,6 +266,7 @@ impl<'a, F: FnMut(Progress) + Send> Acquire<'a, F> {
 
     /// Waits for the next look (a bell can bring it forward), then looks.
     async fn wait(&mut self, state: LockState, look: Duration) -> Result<Step, AcquireError> {
+        self.listen();
         self.say(&state);
         if self.waited() >= self.limit {
             return self.give_up(&state).await;
@@ -272,6 +280,12 @@ impl<'a, F: FnMut(Progress) + Send> Acquire<'a, F> {
             return Ok(Step::See(Some(state)));
         }
         self.look(if let Pause::Rung = rung { Consistency::Strong } else { Consistency::Eventual }).await
+    }
+
+    fn listen(&mut self) {
+        if self.bell.is_none() {
+            self.bell = self.client.here.as_ref().map(|here| here.listen(self.name));
+        }
     }
 
     async fn look(&mut self, consistency: Consistency) -> Result<Step, AcquireError> {

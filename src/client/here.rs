@@ -79,6 +79,11 @@ impl Here {
         Bell::new(&self.bells).ring(name.as_str());
     }
 
+    /// A number that is another one after each ring for `name`.
+    pub fn mark(&self, name: &LockName) -> u64 {
+        Bell::new(&self.bells).mark(name.as_str())
+    }
+
     /// Watches the bell of `name`.
     pub fn listen(&self, name: &LockName) -> BellWatch {
         BellWatch::new(&self.bells, name.as_str())

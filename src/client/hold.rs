@@ -10,7 +10,6 @@ use tracing::{info, warn};
 
 use super::{Client, Clock, ReleaseError};
 use crate::{
-    host::bell::BellWatch,
     lock::{Beat, Fence, LockName, LockState, Moment, Owner, Request, Standing, Term, Token},
     store::{Liveness, Renewal},
 };
@@ -20,6 +19,10 @@ const BEATS_PER_LEASE: u32 = 4;
 
 /// How often a hold by kernel lock looks after itself: whether somebody asks for its end.
 const LOOK_AFTER: Duration = Duration::from_secs(15);
+
+/// How often it looks whether its bell was rung: one `stat`, where listening would cost each short job the time
+/// that closing an inotify instance takes.
+const BELL_EVERY: Duration = Duration::from_secs(1);
 
 /// After a renewal that failed, the next one comes after this time.
 const RENEW_AGAIN: Duration = Duration::from_secs(1);
@@ -293,10 +296,10 @@ impl Keeper {
         every: Duration,
         mut sent: Moment,
     ) {
-        let mut bell = self.own_bell();
+        let mut mark = self.mark();
         let mut next = sent.plus(every);
         loop {
-            self.until(next, bell.as_mut()).await;
+            self.until(next, &mut mark).await;
             beat = beat.next();
             let started = self.client.clock.now();
             match self.client.store.renew(&self.name, self.token, beat).await {
@@ -342,22 +345,22 @@ impl Keeper {
         });
     }
 
-    /// On one host a revocation rings: no request is spent on looking for it.
-    fn own_bell(&self) -> Option<BellWatch> {
-        let by_bell = self.client.store.liveness() == Liveness::KernelLock;
-        self.client.here.as_ref().filter(|_| by_bell).map(|here| here.listen(&self.name))
+    /// Returns at `next`, or soon after the lock's bell has rung.
+    async fn until(&self, next: Moment, mark: &mut Option<u64>) {
+        let clock = &self.client.clock;
+        while clock.now() < next {
+            let look = if mark.is_some() { next.min(clock.now().plus(BELL_EVERY)) } else { next };
+            clock.sleep_until(look).await;
+            let before = std::mem::replace(mark, self.mark());
+            if before != *mark {
+                return;
+            }
+        }
     }
 
-    async fn until(&self, next: Moment, bell: Option<&mut BellWatch>) {
-        let rung = async {
-            match bell {
-                Some(bell) => bell.changed().await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            () = self.client.clock.sleep_until(next) => {}
-            () = rung => {}
-        }
+    /// The mark of the lock's bell: on one host a revocation rings, and no request is spent on looking for it.
+    fn mark(&self) -> Option<u64> {
+        let by_bell = self.client.store.liveness() == Liveness::KernelLock;
+        Some(self.client.here.as_ref().filter(|_| by_bell)?.mark(&self.name))
     }
 }
