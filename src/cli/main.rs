@@ -43,7 +43,8 @@ fn run(command: Command, file: Option<&Path>) -> anyhow::Result<Exit> {
 
 /// Reads the configuration.
 pub(super) fn load(file: Option<&Path>) -> anyhow::Result<Config> {
-    Ok(config::load(file)?)
+    // The message has its cause in it already.
+    config::load(file).map_err(|error| anyhow::Error::msg(error.to_string()))
 }
 
 /// A runtime for commands that talk to the store themselves.

@@ -76,3 +76,13 @@ fn a_reader_that_is_gone_is_no_reason_to_panic() {
     let ended = Stage::start_into(host.command(&["status"]), writer.into()).end();
     assert!(ended.code != Some(101) && ended.signal != Some(6), "{ended:?}");
 }
+
+#[test]
+fn a_file_that_is_missing_is_told_once_with_its_cause() {
+    let host = Host::local("");
+    let mut command = host.site.program("none.yaml");
+    command.arg("status");
+    let text = Stage::start(command, false).end().with_code(3).error_text();
+    assert!(text.contains("none.yaml"), "{text}");
+    assert_eq!(text.matches("No such file").count(), 1, "{text}");
+}
