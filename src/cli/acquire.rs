@@ -46,6 +46,7 @@ pub fn run(args: &AcquireArgs, config: &Config) -> anyhow::Result<Exit> {
             number = end_signal() => {
                 log.note("told to end while waiting: the queue is left");
                 client.withdraw(&name, token).await?;
+                client.take_back_late(&name, token, LATE).await;
                 return Ok(Exit::Code(128 + number));
             }
         };
@@ -65,12 +66,17 @@ pub fn run(args: &AcquireArgs, config: &Config) -> anyhow::Result<Exit> {
                 if matches!(error, AcquireError::Store { .. }) {
                     let _ = tokio::time::timeout(Duration::from_secs(5), client.withdraw(&name, token)).await;
                 }
+                client.take_back_late(&name, token, LATE).await;
                 log.failure(&error.to_string());
                 Ok(Exit::of(&error))
             }
         }
     })
 }
+
+/// How long a hold is looked for that a write without an answer may bring after its request was given up: it would
+/// be one that nobody knows of.
+const LATE: Duration = Duration::from_secs(10);
 
 fn wait(args: &AcquireArgs, config: &Config) -> Duration {
     match (args.wait, args.max_retries) {

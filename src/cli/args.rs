@@ -5,7 +5,7 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand};
 
 use super::store_args::StoreArgs;
-use crate::config::parse_duration;
+use crate::{config::parse_duration, lock::Token};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -64,6 +64,18 @@ pub enum Command {
     Keeper {
         /// The job's token.
         token: String,
+    },
+    /// Watches over what a job's script left behind; started by the run stage
+    #[command(hide = true)]
+    Sentinel {
+        /// The job's token.
+        token: Token,
+        /// The state folder.
+        state: PathBuf,
+        /// From TERM to KILL, in milliseconds.
+        kill_grace: u64,
+        /// The cgroup of the job.
+        cgroup: Option<PathBuf>,
     },
 }
 

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     client::MARKER,
     config::{Config, Orphan},
-    executor::{End, Signals, Supervision, supervise, terms_of},
+    executor::{End, Signals, Supervision, Woken, supervise, terms_of},
     host::process::ProcId,
     keeper::{
         Ask, CommandBlock, Connection, JobFolder, Launch, LockWish, Tell, Terms, VERSION, bury_now, spawn,
@@ -78,7 +78,7 @@ fn shown(command: &[OsString]) -> String {
 /// Waits until the lock is held; the exit if it will not be.
 fn wait_for_lock(connection: &Connection, signals: &Signals, log: &mut Log) -> anyhow::Result<Option<Exit>> {
     loop {
-        if let Some(number) = signals.or_heard(connection.stream(), |_| true)? {
+        if let Woken::Told(number) = signals.or_heard(connection.stream(), None, |_| true)? {
             log.note("told to end while waiting: the queue is left");
             connection.ask(&Ask::Leave, &[])?;
             wait_for_end(connection, PATIENCE)?;

@@ -1,23 +1,30 @@
 //! From the command line to the exit code.
 
-use std::{path::Path, process::ExitCode};
+use std::{path::Path, process::ExitCode, time::Duration};
 
 use clap::Parser;
 
 use super::{
-    Cli, Command, Exit, acquire, args::TableCommand, exec, executor, keeper, logging, release, status, table,
-    try_job,
+    Cli, Command, Exit, acquire, args::TableCommand, exec, executor, keeper, logging, release, sentinel,
+    status, table, try_job,
 };
-use crate::config::{self, Config};
-use crate::report;
+use crate::{
+    config::{self, Config},
+    executor::Sentinel,
+    report,
+};
 
 /// Runs the program.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    logging::start(matches!(cli.command, Command::Keeper { .. }));
+    logging::start(matches!(cli.command, Command::Keeper { .. } | Command::Sentinel { .. }));
     match cli.command {
         Command::Executor(stage) => executor::run(&stage, cli.config.as_deref()),
         Command::Keeper { .. } => keeper::run(),
+        Command::Sentinel { token, state, kill_grace, cgroup } => {
+            let kill_grace = Duration::from_millis(kill_grace);
+            sentinel::run(&Sentinel { state, token, cgroup, kill_grace })
+        }
         command => match run(command, cli.config.as_deref()) {
             Ok(exit) => exit.into(),
             Err(error) => {
@@ -37,7 +44,9 @@ fn run(command: Command, file: Option<&Path>) -> anyhow::Result<Exit> {
         Command::Status(args) => status::run(&args, &config),
         Command::Table(TableCommand::Create { store }) => table::create(&store, &config),
         Command::Try(args) => try_job::run(&args, file),
-        Command::Executor(_) | Command::Keeper { .. } => unreachable!("these are run before"),
+        Command::Executor(_) | Command::Keeper { .. } | Command::Sentinel { .. } => {
+            unreachable!("these are run before")
+        }
     }
 }
 

@@ -10,6 +10,7 @@ mod keeper;
 mod logging;
 mod main;
 mod release;
+mod sentinel;
 mod static_note;
 mod status;
 mod store_args;

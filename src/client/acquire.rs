@@ -7,7 +7,7 @@ use tracing::{debug, info};
 
 use super::{
     AcquireError, AcquireOptions, Client, Held, Hold, Progress, Waiting, error::unexpected, here::Graves,
-    hold::Grant,
+    hold::Grant, pace::Pace,
 };
 use crate::{
     host::bell::BellWatch,
@@ -23,6 +23,10 @@ const PRESENCE_EVERY: Duration = Duration::from_millis(250);
 
 /// How long a store that was never reached is asked before the request fails.
 const FIRST_CONTACT: Duration = Duration::from_secs(20);
+
+/// How long somebody in the queue endures a store that refuses it: policies change and credentials expire, and
+/// both often come back.
+const REFUSED_FOR: Duration = Duration::from_secs(60);
 
 /// The pause after a request that failed in passing: doubled each time up to the second.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
@@ -61,6 +65,7 @@ struct Acquire<'a, F> {
     was_queued: bool,
     said: Option<(Waiting, Moment)>,
     trouble: Option<Trouble>,
+    pace: Pace,
 }
 
 /// A store that does not answer.
@@ -101,6 +106,7 @@ impl<'a, F: FnMut(Progress) + Send> Acquire<'a, F> {
             was_queued: false,
             said: None,
             trouble: None,
+            pace: Pace::default(),
         }
     }
 
@@ -137,8 +143,7 @@ impl<'a, F: FnMut(Progress) + Send> Acquire<'a, F> {
         let mut new = LockState::new(seed);
         new.holders.push(Holder::granted(&self.request, None));
         let sent = self.client.clock.now();
-        let swap = self.client.store.swap(self.name, Expected::Free { seed }, &new).await;
-        match self.answered(swap)? {
+        match self.swap(Expected::Free { seed }, &new).await? {
             Swap::Swapped(state) => Ok(self.granted(state, sent)),
             Swap::Conflict(current) => Ok(Step::See(current)),
         }
@@ -189,8 +194,7 @@ impl<'a, F: FnMut(Progress) + Send> Acquire<'a, F> {
             self.listen();
         }
         let sent = self.client.clock.now();
-        let swap = self.client.store.swap(self.name, Expected::This(&current), &next).await;
-        let state = match self.answered(swap)? {
+        let state = match self.swap(Expected::This(&current), &next).await? {
             Swap::Conflict(current) => return Ok(Step::See(current)),
             Swap::Swapped(state) => state,
         };
@@ -214,6 +218,13 @@ impl<'a, F: FnMut(Progress) + Send> Acquire<'a, F> {
             Outcome::Busy => Err(AcquireError::Busy { name: self.name.clone(), holders: Held::all(&state) }),
             Outcome::QueueFull => Err(unexpected(self.name, outcome)),
         }
+    }
+
+    async fn swap(&mut self, expected: Expected<'_>, next: &LockState) -> Result<Swap, AcquireError> {
+        let sent = self.client.unsettled.send(self.name, self.request.token);
+        let swap = self.client.store.swap(self.name, expected, next).await;
+        sent.answered(&swap);
+        self.answered(swap)
     }
 
     fn granted(&mut self, state: LockState, sent: Moment) -> Step {
@@ -241,6 +252,7 @@ impl<'a, F: FnMut(Progress) + Send> Acquire<'a, F> {
 
     /// Notes what a reply says about the store.
     fn answered<T>(&mut self, result: Result<T, StoreError>) -> Result<T, AcquireError> {
+        self.pace.answered(&result);
         if result.is_ok() && self.trouble.take().is_some() {
             (self.news)(Progress::Recovered { name: self.name.to_string() });
         }
@@ -250,9 +262,15 @@ impl<'a, F: FnMut(Progress) + Send> Acquire<'a, F> {
     /// After a failed request: pauses and lets the request go on, or gives up.
     async fn endure(&mut self, error: StoreError) -> Result<(), AcquireError> {
         let now = self.client.clock.now();
-        let patience = if self.was_queued { self.limit } else { FIRST_CONTACT.min(self.limit) };
+        let patience = match &error {
+            StoreError::Document { .. } => Duration::ZERO,
+            error if !error.is_passing() && !self.was_queued => Duration::ZERO,
+            error if !error.is_passing() => REFUSED_FOR.min(self.limit),
+            _ if self.was_queued => self.limit,
+            _ => FIRST_CONTACT.min(self.limit),
+        };
         let since = self.trouble.as_ref().map_or(now, |t| t.since);
-        if !error.is_passing() || now.since(since) >= patience {
+        if patience.is_zero() || now.since(since) >= patience {
             return Err(self.store_error(error));
         }
         let pause = self.trouble.as_ref().map_or(RETRY.0, |t| (t.pause * 2).min(RETRY.1));
@@ -300,7 +318,7 @@ impl<'a, F: FnMut(Progress) + Send> Acquire<'a, F> {
         let clock = self.client.clock.clone();
         let now = clock.now();
         let until = now
-            .plus(jittered(look).max(SHORTEST_PAUSE))
+            .plus(jittered(self.pace.slowed(look)).max(SHORTEST_PAUSE))
             .min(self.said.as_ref().map_or(now, |(_, at)| *at).plus(NEWS_EVERY))
             .min(self.started.plus(self.limit));
         loop {

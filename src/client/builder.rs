@@ -106,8 +106,14 @@ impl Lock {
             since: EpochMs(0),
             force_after: None,
         };
-        let mut pending =
-            Pending { client: client.clone(), name: self.name.clone(), token, presence, settled: false };
+        let mut pending = Pending {
+            client: client.clone(),
+            name: self.name.clone(),
+            token,
+            presence,
+            lease: self.lease,
+            settled: false,
+        };
         let options = AcquireOptions { wait: self.wait, heartbeat: None };
         let hold = client.acquire(&self.name, request, options, news).await?;
         pending.settled = true;
@@ -130,6 +136,7 @@ struct Pending {
     name: LockName,
     token: Token,
     presence: Option<Presence>,
+    lease: Duration,
     settled: bool,
 }
 
@@ -139,12 +146,13 @@ impl Drop for Pending {
         if self.settled {
             return;
         }
-        let (client, name, token) = (self.client.clone(), self.name.clone(), self.token);
+        let (client, name, token, lease) = (self.client.clone(), self.name.clone(), self.token, self.lease);
         let presence = self.presence.take();
         runtime.spawn(async move {
             if client.withdraw(&name, token).await.is_ok() {
                 remove(presence);
             }
+            client.take_back_late(&name, token, lease).await;
         });
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{fmt, path::Path, sync::Arc};
 
-use super::{Clock, Here, HostClock};
+use super::{Clock, Here, HostClock, unsettled::Unsettled};
 use crate::{
     lock::{LockName, LockState},
     store::{Consistency, Expected, LocalStore, Store, StoreError, Swap},
@@ -14,6 +14,7 @@ pub struct Client {
     pub(super) store: Arc<dyn Store>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) here: Option<Here>,
+    pub(super) unsettled: Unsettled,
 }
 
 impl Client {
@@ -25,7 +26,7 @@ impl Client {
 
     /// The same on another clock.
     pub fn with_clock(store: Arc<dyn Store>, clock: Arc<dyn Clock>, here: Option<Here>) -> Self {
-        Self { store, clock, here }
+        Self { store, clock, here, unsettled: Unsettled::default() }
     }
 
     /// The store.

@@ -215,6 +215,15 @@ impl Hold {
         self.watcher().lost(margin).await
     }
 
+    /// Ends the renewals and leaves the release to the caller: the lock, the token, and the document as it was
+    /// last seen, for [`Client::withdraw_until`].
+    pub fn let_go(mut self) -> (LockName, Token, LockState) {
+        if let Some(renewing) = self.renewing.take() {
+            renewing.abort();
+        }
+        (self.keeper.name.clone(), self.keeper.token, self.keeper.known())
+    }
+
     /// Gives the lock back. Goes on trying for as long as the hold could last otherwise.
     pub async fn release(mut self) -> Result<(), ReleaseError> {
         if let Some(renewing) = self.renewing.take() {

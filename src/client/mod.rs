@@ -8,8 +8,10 @@ mod error;
 mod here;
 mod hold;
 mod options;
+mod pace;
 mod progress;
 mod release;
+mod unsettled;
 
 pub(crate) use builder::live_term;
 pub use builder::{DEFAULT_LEASE, DEFAULT_WAIT, Guard, Lock};

@@ -13,6 +13,12 @@ use crate::{
 /// The pause after a release that failed in passing: doubled each time up to the second.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
+/// The pause of those who try on whatever the store says.
+const STUBBORN: Duration = Duration::from_secs(1);
+
+/// The pause between two looks for a write that may come late: doubled each time up to the second.
+const LATE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(4));
+
 /// How long a request that was given up is looked for, so that a write of it that arrives late is taken back.
 const WITHDRAW_FOR: Duration = Duration::from_secs(60);
 
@@ -22,6 +28,53 @@ impl Client {
     pub async fn withdraw(&self, name: &LockName, token: Token) -> Result<(), ReleaseError> {
         let until = self.clock.now().plus(WITHDRAW_FOR);
         self.give_back(name, token, None, Some(until)).await
+    }
+
+    /// As [`Client::withdraw`], whatever the store says, until `until`; `trouble` hears why it is not done yet. For
+    /// those who have nothing else to do: policies change, credentials come back.
+    pub async fn withdraw_until(
+        &self,
+        name: &LockName,
+        token: Token,
+        mut known: Option<LockState>,
+        until: Moment,
+        trouble: impl Fn(&StoreError) + Send + Sync,
+    ) -> Result<(), ReleaseError> {
+        loop {
+            let Err(failed) = self.give_back(name, token, known.take(), Some(self.clock.now())).await else {
+                return Ok(());
+            };
+            trouble(&failed.error);
+            if self.clock.now() >= until {
+                return Err(failed);
+            }
+            self.clock.sleep_until(self.clock.now().plus(STUBBORN).min(until)).await;
+        }
+    }
+
+    /// Whether a write of `token` was sent that nobody answered: it may yet take effect.
+    pub fn is_unsettled(&self, name: &LockName, token: Token) -> bool {
+        self.unsettled.has(name, token)
+    }
+
+    /// Takes back what an unanswered write of a request brings that was withdrawn since: looks for it as long as
+    /// `lasting`, which is best a lease, as what comes later ends by itself. Returns at once if each write was
+    /// answered.
+    pub async fn take_back_late(&self, name: &LockName, token: Token, lasting: Duration) {
+        if !self.is_unsettled(name, token) {
+            return;
+        }
+        debug!(lock = %name, %token, "a write was not answered: it is looked for");
+        let until = self.clock.now().plus(lasting);
+        let mut pause = LATE.0;
+        while self.clock.now() < until {
+            self.clock.sleep_until(self.clock.now().plus(pause).min(until)).await;
+            pause = (pause * 2).min(LATE.1);
+            if let Err(error) = self.give_back(name, token, None, Some(self.clock.now())).await {
+                debug!(%error, "it can't be looked for now");
+            }
+        }
+        self.unsettled.forget(name, token);
     }
 
     /// Releases `token`, beginning from the document as it is known. Tries until `until`, and at least once.

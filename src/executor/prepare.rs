@@ -5,7 +5,7 @@ use std::{io, time::Duration};
 use signal_hook::consts::{SIGHUP, SIGQUIT};
 use tracing::{info, warn};
 
-use super::{Signals, StageEnvironment, StageExit, run::job_of};
+use super::{Signals, StageEnvironment, StageExit, Woken, run::job_of};
 use crate::{
     client::Found,
     config::{Config, Decision, JobFacts, JobVariables, decide},
@@ -23,6 +23,10 @@ const YIELD_PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long leaving the queue may take, once told to.
 const LEAVE_PATIENCE: Duration = Duration::from_secs(20);
+
+/// How often a job that waits writes something: the runner hears that its job was cancelled with the answer to
+/// what it sends on, and else only once in a while.
+const PULSE: Duration = Duration::from_secs(3);
 
 type Log = JobLog<io::Stdout>;
 
@@ -180,9 +184,15 @@ fn end_older_try(launch: &Launch) -> Result<Option<Token>, String> {
 /// Passes on what the keeper tells, until the locks are held.
 fn follow(connection: &Connection, signals: &Signals, log: &mut Log) -> Result<(), Failure> {
     loop {
-        let told = signals.or_heard(connection.stream(), |number| number != SIGQUIT && number != SIGHUP);
-        if told.map_err(|error| Failure::System(error.to_string()))?.is_some() {
-            return leave(connection);
+        let minds = |number| number != SIGQUIT && number != SIGHUP;
+        let woken = signals.or_heard(connection.stream(), Some(PULSE), minds);
+        match woken.map_err(|error| Failure::System(error.to_string()))? {
+            Woken::Told(_) => return leave(connection),
+            Woken::Quiet => {
+                log.pulse();
+                continue;
+            }
+            Woken::Heard => {}
         }
         let heard = connection.hear().map_err(|error| Failure::System(error.to_string()))?;
         match heard {

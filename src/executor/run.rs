@@ -3,10 +3,11 @@
 use std::{ffi::OsString, io, os::fd::AsFd, path::Path};
 
 use rustix::pipe::{PipeFlags, pipe_with};
+use tracing::warn;
 
 use super::{
     End, Signals, StageEnvironment, StageExit, Supervision, environment::script_environment, relay::Relay,
-    supervise,
+    sentinel::Sentinel, supervise,
 };
 use crate::{
     keeper::{Ask, CommandBlock, Connection, JobFolder, VERSION, bury_now},
@@ -71,6 +72,12 @@ fn run_in(
         in_terminal: false,
         notice: &mut |message| log.failure(message),
     })?;
+    if let End::Exited { lost: None, left: Some(left), .. } = &end {
+        let (state, cgroup, kill_grace) = (folder.state().to_owned(), left.cgroup.clone(), left.kill_grace);
+        if let Err(error) = (Sentinel { state, token, cgroup, kill_grace }).start() {
+            warn!(%error, "nobody but the keeper watches over what the script left behind");
+        }
+    }
     Ok(match end {
         End::Exited { lost: Some(_), .. } => StageExit::SystemFailure,
         End::Exited { code: 0, .. } => StageExit::Success,

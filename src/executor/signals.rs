@@ -7,13 +7,27 @@ use std::{
         fd::{AsFd, BorrowedFd},
         unix::net::UnixStream,
     },
+    time::Duration,
 };
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM},
     low_level::pipe,
 };
+
+use crate::host::clock::BootTime;
+
+/// What ended a wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Woken {
+    /// A signal came: its number.
+    Told(i32),
+    /// There is something to read.
+    Heard,
+    /// Nothing came in time.
+    Quiet,
+}
 
 /// The signals that reach a stage.
 #[derive(Debug)]
@@ -39,19 +53,36 @@ impl Signals {
         self.told.iter().map(|(_, stream)| stream.as_fd())
     }
 
-    /// Waits until `stream` can be read, or until one of the signals comes that `minds` names: that one.
-    pub fn or_heard(&self, stream: &UnixStream, minds: impl Fn(i32) -> bool) -> io::Result<Option<i32>> {
+    /// Waits until `stream` can be read, until one of the signals comes that `minds` names, or for `patience`;
+    /// `None`: as long as it takes.
+    pub fn or_heard(
+        &self,
+        stream: &UnixStream,
+        patience: Option<Duration>,
+        minds: impl Fn(i32) -> bool,
+    ) -> io::Result<Woken> {
+        let until = patience.map(|patience| BootTime::now() + patience);
         loop {
             let mut fds = vec![PollFd::new(stream, PollFlags::IN)];
             fds.extend(self.descriptors().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
-            match poll(&mut fds, None) {
+            let left = until.map(|until| until.since(BootTime::now()));
+            let left = left.map(|left| Timespec {
+                tv_sec: left.as_secs().cast_signed(),
+                tv_nsec: left.subsec_nanos().into(),
+            });
+            match poll(&mut fds, left.as_ref()) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }
             let heard = !fds[0].revents().is_empty();
-            let told = self.take().into_iter().find(|number| minds(*number));
-            if told.is_some() || heard {
-                return Ok(told);
+            if let Some(number) = self.take().into_iter().find(|number| minds(*number)) {
+                return Ok(Woken::Told(number));
+            }
+            if heard {
+                return Ok(Woken::Heard);
+            }
+            if until.is_some_and(|until| BootTime::now() >= until) {
+                return Ok(Woken::Quiet);
             }
         }
     }

@@ -15,28 +15,19 @@ use tracing::{info, warn};
 use super::{
     Signals,
     relay::{Moved, Relay},
+    switch::{Outside, abandoned_grace, switch_time, until_the_lease},
 };
 use crate::{
-    client::MARKER,
     host::{
-        cgroup::Cgroup,
         clock::{BootTime, BootTimer},
-        ending::Patience,
-        process::{Pid, ProcId},
-        tree::{JobTree, Marker},
+        process::ProcId,
     },
-    keeper::{Ask, BEFORE_THE_LEASE, Connection, Deadline, KILL_LIMIT, Tell},
+    keeper::{Ask, Connection, Deadline, Tell},
     lock::Token,
 };
 
 /// How long output is drained after the command's end: a child that keeps the pipe open holds nothing up.
 const DRAIN: Duration = Duration::from_secs(1);
-
-/// The keeper acts at the deadline less its grace; this much later the switch does.
-const SLACK: Duration = Duration::from_millis(500);
-
-/// From TERM to KILL when the keeper has died.
-const ABANDONED_GRACE: Duration = Duration::from_secs(1);
 
 /// How a command ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +38,8 @@ pub enum End {
         code: i32,
         /// Why the job must not go on, if so.
         lost: Option<String>,
+        /// Processes that it left behind and that nobody but the keeper watches over.
+        left: Option<Left>,
     },
     /// The keeper would not run it.
     Refused {
@@ -59,6 +52,15 @@ pub enum End {
     KeeperDied,
     /// The keeper did not renew in time; the job's processes were ended from here.
     KeeperStalled,
+}
+
+/// Processes that a command left behind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// Their cgroup, if the job has one.
+    pub cgroup: Option<PathBuf>,
+    /// From TERM to KILL when the hold is being lost.
+    pub kill_grace: Duration,
 }
 
 /// What a supervision needs.
@@ -92,11 +94,18 @@ struct Started {
     kill_grace: Duration,
 }
 
+/// How the command ended.
+struct Exited {
+    code: i32,
+    lost: Option<String>,
+    left: bool,
+}
+
 struct Watch<'a> {
     job: Supervision<'a>,
     timer: BootTimer,
     started: Option<Started>,
-    exited: Option<(i32, Option<String>)>,
+    exited: Option<Exited>,
     drain_until: Option<BootTime>,
     /// After the drain: what was in the pipe at its end and still has to go on, however slow its reader is.
     owed: Option<usize>,
@@ -129,14 +138,12 @@ impl<'a> Watch<'a> {
 
     fn run(mut self) -> io::Result<End> {
         loop {
-            if let Some((code, lost)) = self.exited.clone()
-                && self.is_drained()
-            {
-                return Ok(End::Exited { code, lost });
+            if self.exited.is_some() && self.is_drained() {
+                return Ok(self.end());
             }
             if self.exited.is_none() && self.is_overdue() {
                 warn!("the keeper gives no news and the lease is about to end");
-                self.end_job(self.until_the_lease());
+                self.end_job(until_the_lease(&self.job.deadline));
                 return Ok(End::KeeperStalled);
             }
             let found = self.wait()?;
@@ -152,6 +159,13 @@ impl<'a> Watch<'a> {
                 return Ok(end);
             }
         }
+    }
+
+    fn end(&mut self) -> End {
+        let Some(Exited { code, lost, left }) = self.exited.take() else { return End::KeeperDied };
+        let left = self.started.as_ref().filter(|_| left && self.job.deadline.get().is_some());
+        let left = left.map(|s| Left { cgroup: s.cgroup.clone(), kill_grace: s.kill_grace });
+        End::Exited { code, lost, left }
     }
 
     /// Whether the output of a command that has ended is passed on: all of it, or what there was when the time
@@ -206,20 +220,13 @@ impl<'a> Watch<'a> {
         far.min(drain.unwrap_or(far)).min(switch.unwrap_or(far))
     }
 
-    /// When the job is to be ended unless the deadline moves.
     fn switch_time(&self) -> Option<BootTime> {
         let grace = self.started.as_ref().map_or(Duration::ZERO, |s| s.kill_grace);
-        let deadline = BootTime::from_boot(self.job.deadline.get()?.0);
-        Some(deadline.before(grace) + SLACK.min(grace / 2))
+        switch_time(&self.job.deadline, grace)
     }
 
     fn is_overdue(&self) -> bool {
         self.switch_time().is_some_and(|at| BootTime::now() >= at)
-    }
-
-    fn until_the_lease(&self) -> Duration {
-        let deadline = self.job.deadline.get().map_or(BootTime::now(), |d| BootTime::from_boot(d.0));
-        deadline.before(BEFORE_THE_LEASE).since(BootTime::now())
     }
 
     fn relay(&mut self, room: bool) {
@@ -260,15 +267,15 @@ impl<'a> Watch<'a> {
         match self.job.connection.hear()? {
             None => {
                 warn!("the keeper is dead: the job is ended");
-                self.end_job(ABANDONED_GRACE.min(self.until_the_lease_or(ABANDONED_GRACE)));
+                self.end_job(abandoned_grace(&self.job.deadline));
                 Ok(Some(End::KeeperDied))
             }
             Some(Tell::Started { process, cgroup, kill_grace }) => {
                 self.started = Some(Started { process, cgroup, kill_grace });
                 Ok(None)
             }
-            Some(Tell::Exited { code, lost }) => {
-                self.exited = Some((code, lost));
+            Some(Tell::Exited { code, lost, left }) => {
+                self.exited = Some(Exited { code, lost, left });
                 self.drain_until = Some(BootTime::now() + DRAIN);
                 Ok(None)
             }
@@ -281,23 +288,14 @@ impl<'a> Watch<'a> {
         }
     }
 
-    fn until_the_lease_or(&self, otherwise: Duration) -> Duration {
-        if self.job.deadline.get().is_some() { self.until_the_lease() } else { otherwise }
-    }
-
     /// Ends all of the job's processes from here.
     fn end_job(&self, term_grace: Duration) {
         let started = self.started.as_ref();
-        let tree = JobTree {
-            cgroup: started.and_then(|s| s.cgroup.as_deref()).and_then(Cgroup::open),
-            root: None,
-            known: started.map(|s| s.process).into_iter().collect(),
-            marker: Some(Marker { name: MARKER.into(), value: self.job.token.to_string() }),
-            exclude: vec![Pid::me()],
+        let job = Outside {
+            token: self.job.token,
+            cgroup: started.and_then(|s| s.cgroup.clone()),
+            known: started.map(|s| s.process),
         };
-        let ended = tree.end_blocking(Patience { term_grace, kill_limit: KILL_LIMIT });
-        if !ended.is_over() {
-            warn!(left = ended.left.len(), blind = ended.blind, "processes of the job can't be ended");
-        }
+        job.end(term_grace);
     }
 }

@@ -1,6 +1,9 @@
 //! What is to come of a job that ends.
 
-use super::{links::Link, protocol::Farewell};
+use super::{
+    links::Link,
+    protocol::{Farewell, Tell},
+};
 
 /// One ending under way.
 pub(super) struct Ending {
@@ -10,6 +13,8 @@ pub(super) struct Ending {
     pub(super) callers: Vec<Link>,
     /// What there will be to tell.
     pub(super) farewell: Farewell,
+    /// What there is to tell while the store does not take the locks back.
+    pub(super) slow: Option<Farewell>,
 }
 
 /// What comes after the job's processes.
@@ -27,7 +32,14 @@ pub(super) enum Then {
 
 impl Ending {
     pub(super) fn new(then: Then, caller: Option<Link>) -> Self {
-        Self { then, callers: caller.into_iter().collect(), farewell: Farewell::default() }
+        Self { then, callers: caller.into_iter().collect(), farewell: Farewell::default(), slow: None }
+    }
+
+    /// Those who wait are told how far it is, and need not wait any longer, if the store does not answer.
+    pub(super) fn tell_if_slow(&mut self) {
+        let Some(slow) = &self.slow else { return };
+        let told = Tell::Ended(slow.clone());
+        self.callers.drain(..).for_each(|caller| caller.tell(&told));
     }
 
     /// prepare was told to stop waiting.

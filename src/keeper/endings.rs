@@ -6,26 +6,26 @@ use tracing::{info, warn};
 
 use super::{
     ending::{Ending, Then},
+    giving_back::GivingBack,
     links::Link,
     protocol::{Farewell, Tell},
     service::{Event, Phase, Service},
     times::{BEFORE_THE_LEASE, KILL_LIMIT},
 };
 use crate::{
-    client::{Client, Hold, Loss},
+    client::Loss,
     config::Survivors,
     host::{
-        clock::BootTime,
+        clock::{BootTime, sleep_until},
         ending::{Ended, Patience},
     },
-    lock::{LockName, Token},
 };
 
 /// How long a survivor has from TERM to KILL at cleanup: the next job waits for it.
 const SURVIVOR_GRACE: Duration = Duration::from_secs(2);
 
-/// How long giving back is tried when the holds themselves have no end.
-const RELEASE_PATIENCE: Duration = Duration::from_secs(90);
+/// After this time a stage is told that the store does not take a lock back.
+const SAY_AFTER: Duration = Duration::from_secs(5);
 
 impl Service {
     /// Ends the job. A second call only changes what comes after and who is told.
@@ -35,13 +35,14 @@ impl Service {
                 under_way.then = ending.then;
             }
             under_way.callers.extend(ending.callers);
+            under_way.tell_if_slow();
             return;
         }
         if let Phase::Acquiring(task) = &self.phase {
             task.abort();
         }
         let spared = ending.then == Then::Release && self.launch.terms.survivors == Survivors::Leave;
-        self.phase = Phase::Ending(ending);
+        self.phase = Phase::Ending(Box::new(ending));
         if spared && self.running.is_none() {
             self.processes_ended(Ended::default());
         } else {
@@ -104,7 +105,7 @@ impl Service {
             ending = Ending::silently();
             ending.callers.append(&mut self.waiting_cleanups);
         }
-        self.phase = Phase::Ending(ending);
+        self.phase = Phase::Ending(Box::new(ending));
         self.end_processes(Patience { term_grace: patience, kill_limit: KILL_LIMIT });
     }
 
@@ -137,6 +138,8 @@ impl Service {
             Then::Release | Then::ReleaseAndRefuse => self.give_back(),
             Then::Yield => {
                 ending.callers.iter().for_each(|caller| caller.tell(&Tell::Done));
+                // What a late write brings is the next try's too.
+                self.client = None;
                 self.estate.leave_to_the_next();
                 self.over = true;
             }
@@ -152,12 +155,32 @@ impl Service {
             self.released(Farewell::default());
             return;
         };
-        let names: Vec<LockName> = self.launch.locks.iter().map(|wish| wish.name.clone()).collect();
-        let (token, events) = (self.launch.token, self.events.clone());
+        let names = self.launch.locks.iter().map(|wish| wish.name.clone()).collect();
+        let giving = GivingBack::new(client, self.launch.token, holds, names);
+        let (slow, events) = (giving.slow(), self.events.clone());
         tokio::spawn(async move {
-            let farewell = release_all(&client, holds, names, token).await;
+            let farewell = giving.all().await;
             let _ = events.send(Event::Released(farewell));
         });
+        let events = self.events.clone();
+        tokio::spawn(async move {
+            sleep_until(BootTime::now() + SAY_AFTER).await;
+            let _ = events.send(Event::ReleaseIsSlow(slow.farewell()));
+        });
+    }
+
+    /// Nobody has to wait for a store that does not answer: the keeper goes on trying alone.
+    pub(super) fn release_is_slow(&mut self, so_far: Farewell) {
+        let Phase::Ending(ending) = &mut self.phase else { return };
+        if so_far.failed.is_empty() {
+            return;
+        }
+        warn!(failed = ?so_far.failed, "the store does not take the locks back yet");
+        let mut told = std::mem::take(&mut ending.farewell);
+        told.released.extend(so_far.released);
+        told.failed.extend(so_far.failed);
+        ending.slow = Some(told);
+        ending.tell_if_slow();
     }
 
     pub(super) fn released(&mut self, farewell: Farewell) {
@@ -177,27 +200,4 @@ impl Service {
         ending.callers.iter().for_each(|caller| caller.tell(&told));
         self.over = true;
     }
-}
-
-/// Gives back every lock, whatever becomes of the others.
-async fn release_all(client: &Client, holds: Vec<Hold>, names: Vec<LockName>, token: Token) -> Farewell {
-    let mut farewell = Farewell::default();
-    let mut rest = names;
-    for hold in holds {
-        let name = hold.name().clone();
-        rest.retain(|other| *other != name);
-        match tokio::time::timeout(RELEASE_PATIENCE, hold.release()).await {
-            Ok(Ok(())) => farewell.released.push(name),
-            Ok(Err(error)) => farewell.failed.push(error.to_string()),
-            Err(_) => farewell.failed.push(format!("lock {name}: the store did not answer in time")),
-        }
-    }
-    for name in rest {
-        match tokio::time::timeout(RELEASE_PATIENCE, client.withdraw(&name, token)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => farewell.failed.push(error.to_string()),
-            Err(_) => farewell.failed.push(format!("lock {name}: the store did not answer in time")),
-        }
-    }
-    farewell
 }

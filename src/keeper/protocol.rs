@@ -94,6 +94,8 @@ pub enum Ask {
     },
     /// cleanup: the job is over; end what survives, give the locks back, and end.
     End,
+    /// A sentinel: it watches over the job until the keeper is gone.
+    Watch,
     /// A new try of the same job takes over: end the processes, leave holds and places to it, and end.
     Yield,
 }
@@ -138,6 +140,9 @@ pub enum Tell {
         code: i32,
         /// Why the job must not go on, if so.
         lost: Option<String>,
+        /// Whether processes of the job live on that nobody but the keeper watches over.
+        #[serde(default)]
+        left: bool,
     },
     /// What was asked can't be done.
     Refused {

@@ -63,6 +63,7 @@ async fn serve_launch(launch: Launch, prepare: UnixStream) -> anyhow::Result<()>
         client: None,
         holds: Vec::new(),
         running: None,
+        sentinel: None,
         why_lost: None,
         runner_gone: false,
         started: BootTime::now(),
@@ -99,7 +100,13 @@ async fn serve_launch(launch: Launch, prepare: UnixStream) -> anyhow::Result<()>
             let _ = events.send(Event::RunnerGone);
         });
     }
-    service.run(inbox).await?;
+    let (token, lease, locks) =
+        (service.launch.token, service.launch.terms.lease, service.launch.locks.clone());
+    if let Some(client) = service.run(inbox).await? {
+        for wish in locks {
+            client.take_back_late(&wish.name, token, lease).await;
+        }
+    }
     info!("the keeper ends");
     Ok(())
 }

@@ -59,6 +59,8 @@ pub(super) enum Event {
     ProcessesEnded(Ended),
     /// The locks were given back.
     Released(super::protocol::Farewell),
+    /// The store does not take the locks back; so far this became of them.
+    ReleaseIsSlow(super::protocol::Farewell),
     /// The runner is gone.
     RunnerGone,
 }
@@ -74,7 +76,7 @@ pub(super) enum Phase {
     /// It waits for the job's processes to end by themselves, then gives the locks back.
     Draining,
     /// It ends the job's processes, then does what is said.
-    Ending(Ending),
+    Ending(Box<Ending>),
     /// The job has lost a lock and its processes are ended: every stage is refused until cleanup.
     Failed,
 }
@@ -95,6 +97,8 @@ pub(super) struct Service {
     pub(super) phase: Phase,
     pub(super) prepare: Link,
     pub(super) running: Option<Running>,
+    /// Who watches over the job's processes between two stages.
+    pub(super) sentinel: Option<Link>,
     pub(super) why_lost: Option<String>,
     pub(super) runner_gone: bool,
     pub(super) started: BootTime,
@@ -108,8 +112,8 @@ pub(super) struct Service {
 }
 
 impl Service {
-    /// Serves until the job is over.
-    pub(super) async fn run(mut self, mut inbox: UnboundedReceiver<Event>) -> anyhow::Result<()> {
+    /// Serves until the job is over. The result is the client, if nothing of the job is to be left in the store.
+    pub(super) async fn run(mut self, mut inbox: UnboundedReceiver<Event>) -> anyhow::Result<Option<Client>> {
         let mut children = signal(SignalKind::child())?;
         let mut ends = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::quit()]
             .into_iter()
@@ -127,7 +131,7 @@ impl Service {
                 () = sleep_until(self.next_look()) => self.look_around(),
             }
         }
-        Ok(())
+        Ok(self.client)
     }
 
     fn happen(&mut self, event: Event) {
@@ -140,6 +144,7 @@ impl Service {
             Event::Lost { lock, loss } => self.lost(&lock, &loss),
             Event::ProcessesEnded(ended) => self.processes_ended(ended),
             Event::Released(farewell) => self.released(farewell),
+            Event::ReleaseIsSlow(so_far) => self.release_is_slow(so_far),
             Event::RunnerGone => self.runner_is_gone(),
         }
     }
@@ -150,11 +155,15 @@ impl Service {
             Ask::Run { version, stage } => self.run_asked(from, version, &stage, fds),
             Ask::Signal { number } => self.pass_on(number),
             Ask::End => self.end_asked(from),
+            Ask::Watch => self.sentinel = Some(from),
             Ask::Yield => self.end(Ending::yielding(from)),
         }
     }
 
     fn closed(&mut self, link: &Link) {
+        if self.sentinel.as_ref() == Some(link) {
+            self.sentinel = None;
+        }
         if *link == self.prepare && matches!(self.phase, Phase::Acquiring(_)) {
             info!("prepare is gone: its place is kept for a retry");
             self.park();
@@ -294,7 +303,7 @@ impl Service {
         let reaped = subreaper::reap();
         for (pid, status) in reaped.ended {
             if self.running.as_ref().is_some_and(|running| running.process.pid == pid) {
-                self.command_ended(status);
+                self.command_ended(status, reaped.children_left);
             }
         }
         if !reaped.children_left {
@@ -302,12 +311,13 @@ impl Service {
         }
     }
 
-    fn command_ended(&mut self, status: std::process::ExitStatus) {
+    fn command_ended(&mut self, status: std::process::ExitStatus, children_left: bool) {
         use std::os::unix::process::ExitStatusExt;
         let Some(running) = self.running.take() else { return };
         let code = status.code().or_else(|| status.signal().map(|s| 128 + s)).unwrap_or(1);
         info!(code, "the stage's command has ended");
-        running.link.tell(&Tell::Exited { code, lost: self.why_lost.clone() });
+        let left = children_left && self.sentinel.is_none();
+        running.link.tell(&Tell::Exited { code, lost: self.why_lost.clone(), left });
         self.idle_since = BootTime::now();
         if self.runner_gone && matches!(self.phase, Phase::Holding) {
             self.end(Ending::of_an_orphan());

@@ -31,9 +31,7 @@ pub fn spawn(launch: &Launch) -> io::Result<UnixStream> {
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .stdout(Stdio::from(log.try_clone()?))
         .stderr(Stdio::from(log));
-    for (key, _) in std::env::vars_os().filter(|(key, _)| is_of_the_job(key)) {
-        command.env_remove(key);
-    }
+    without_the_job(&mut command);
     let in_session = launch.in_session;
     // SAFETY: the closure runs between fork and exec and makes one system call; it allocates nothing.
     unsafe {
@@ -51,7 +49,13 @@ pub fn spawn(launch: &Launch) -> io::Result<UnixStream> {
     Ok(ours)
 }
 
-/// The job's own variables have no business in its keeper.
+/// Keeps the job's own variables from a process that is none of the job's.
+pub fn without_the_job(command: &mut Command) {
+    for (key, _) in std::env::vars_os().filter(|(key, _)| is_of_the_job(key)) {
+        command.env_remove(key);
+    }
+}
+
 fn is_of_the_job(key: &std::ffi::OsStr) -> bool {
     let key = key.as_encoded_bytes();
     key.starts_with(b"CUSTOM_ENV_")

@@ -203,7 +203,7 @@ impl Host {
     }
 
     #[track_caller]
-    fn nothing_is_left_within(&self, limit: Duration) {
+    pub fn nothing_is_left_within(&self, limit: Duration) {
         let start = std::time::Instant::now();
         loop {
             let mut left: Vec<String> =

@@ -1,0 +1,126 @@
+//! Between two stages: a job whose processes live on has nobody but its keeper, and a keeper can be stopped. So the
+//! run stage that leaves such processes behind leaves a sentinel too, which ends them before the lease does.
+
+use std::{
+    fs::OpenOptions,
+    io,
+    os::{
+        fd::AsFd,
+        unix::{fs::OpenOptionsExt, process::CommandExt},
+    },
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use tracing::{info, warn};
+
+use super::switch::{Outside, abandoned_grace, switch_time, until_the_lease};
+use crate::{
+    host::clock::{BootTime, BootTimer},
+    keeper::{Ask, Connection, Deadline, JobFolder, bury_now, without_the_job},
+    lock::Token,
+};
+
+/// The longest time between two looks at the deadline.
+const LOOK_EVERY: Duration = Duration::from_secs(3600);
+
+/// What a sentinel has to know.
+#[derive(Clone, Debug)]
+pub struct Sentinel {
+    /// The state folder.
+    pub state: PathBuf,
+    /// The job.
+    pub token: Token,
+    /// The cgroup of its processes, if it has one.
+    pub cgroup: Option<PathBuf>,
+    /// From TERM to KILL.
+    pub kill_grace: Duration,
+}
+
+impl Sentinel {
+    /// Starts it as a process of its own session, which outlives the stage and keeps nothing of it open.
+    pub(super) fn start(&self) -> io::Result<()> {
+        let log = OpenOptions::new().append(true).mode(0o600).open(self.folder().log())?;
+        let mut command = Command::new("/proc/self/exe");
+        command
+            .arg0("pipeline-lock")
+            .arg("sentinel")
+            .arg(self.token.to_string())
+            .arg(&self.state)
+            .arg(self.kill_grace.as_millis().to_string())
+            .args(&self.cgroup)
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::from(log));
+        without_the_job(&mut command);
+        // SAFETY: the closure runs between fork and exec and makes one system call; it allocates nothing.
+        unsafe {
+            command.pre_exec(|| Ok(rustix::process::setsid().map(drop)?));
+        }
+        command.spawn().map(drop)
+    }
+
+    /// Watches until the job is over, or has to be ended from here.
+    pub fn watch(&self) -> io::Result<()> {
+        let folder = self.folder();
+        let opened = Connection::open(&folder).and_then(|c| Ok((c, folder.open_deadline()?)));
+        let Ok((connection, deadline)) = opened else {
+            // It died, or ended, while this process started.
+            self.keeper_is_gone(&folder);
+            return Ok(());
+        };
+        connection.ask(&Ask::Watch, &[])?;
+        let timer = BootTimer::new()?;
+        loop {
+            let switch = switch_time(&deadline, self.kill_grace);
+            if switch.is_some_and(|at| BootTime::now() >= at) {
+                warn!(
+                    "the keeper gives no news and the lease is about to end: the job's processes are ended"
+                );
+                self.job().end(until_the_lease(&deadline));
+                return Ok(());
+            }
+            let far = BootTime::now() + LOOK_EVERY;
+            timer.arm(switch.unwrap_or(far).min(far))?;
+            let mut fds = [
+                PollFd::new(connection.stream(), PollFlags::IN),
+                PollFd::from_borrowed_fd(timer.as_fd(), PollFlags::IN),
+            ];
+            match poll(&mut fds, None) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+            if !fds[0].revents().is_empty() && connection.hear()?.is_none() {
+                self.keeper_is_gone_with(&folder, &deadline);
+                return Ok(());
+            }
+        }
+    }
+
+    /// A keeper that ends has taken its folder away; one that died has not.
+    fn keeper_is_gone(&self, folder: &JobFolder) {
+        if let Ok(deadline) = folder.open_deadline() {
+            self.keeper_is_gone_with(folder, &deadline);
+        }
+    }
+
+    fn keeper_is_gone_with(&self, folder: &JobFolder, deadline: &Deadline) {
+        if !folder.exists() {
+            return;
+        }
+        info!("the keeper is dead: the job is ended");
+        self.job().end(abandoned_grace(deadline));
+        bury_now(folder, self.token);
+    }
+
+    fn job(&self) -> Outside {
+        Outside { token: self.token, cgroup: self.cgroup.clone(), known: None }
+    }
+
+    fn folder(&self) -> JobFolder {
+        JobFolder::of(Path::new(&self.state), self.token)
+    }
+}

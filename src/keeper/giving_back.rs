@@ -1,0 +1,113 @@
+//! Giving a job's locks back, each for itself: what becomes of one does not hold up another.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::task::JoinSet;
+
+use super::protocol::Farewell;
+use crate::{
+    client::{Client, Hold},
+    lock::{LockName, LockState, Token},
+};
+
+/// How long a store that does not take a lock back is tried. The lease is over long before; but who comes
+/// after it finds the lock free at once if it was given back, and else has to watch a dead hold for a lease.
+const STUBBORN_FOR: Duration = Duration::from_secs(600);
+
+/// The locks of one job on their way back.
+pub(super) struct GivingBack {
+    client: Client,
+    token: Token,
+    locks: Vec<(LockName, Option<LockState>)>,
+    slow: Slow,
+}
+
+/// How far it is, for those who don't want to wait any longer.
+#[derive(Clone, Default)]
+pub(super) struct Slow(Arc<Mutex<Vec<(LockName, State)>>>);
+
+#[derive(Clone, PartialEq)]
+enum State {
+    Trying(String),
+    Released,
+    /// There was only a place to leave, or nothing at all.
+    Left,
+    Failed(String),
+}
+
+impl GivingBack {
+    /// The holds, and what of `names` is not held: a place in a queue, or a write on its way.
+    pub(super) fn new(client: Client, token: Token, holds: Vec<Hold>, names: Vec<LockName>) -> Self {
+        let mut locks: Vec<(LockName, Option<LockState>)> =
+            holds.into_iter().map(Hold::let_go).map(|(name, _, known)| (name, Some(known))).collect();
+        for name in names {
+            if !locks.iter().any(|(held, _)| *held == name) {
+                locks.push((name, None));
+            }
+        }
+        let slow = Slow::default();
+        for (name, _) in &locks {
+            slow.note(name, State::Trying("the store has not answered yet".into()));
+        }
+        Self { client, token, locks, slow }
+    }
+
+    /// A view of how far it is.
+    pub(super) fn slow(&self) -> Slow {
+        self.slow.clone()
+    }
+
+    /// Gives everything back.
+    pub(super) async fn all(self) -> Farewell {
+        let until = self.client.clock().now().plus(STUBBORN_FOR);
+        let mut under_way = JoinSet::new();
+        for (name, known) in self.locks {
+            let (client, token, slow) = (self.client.clone(), self.token, self.slow.clone());
+            under_way.spawn(async move {
+                let was_held = known.is_some();
+                let trouble = |error: &_| slow.note(&name, State::Trying(format!("{error}")));
+                let result = client.withdraw_until(&name, token, known, until, trouble).await;
+                slow.note(
+                    &name,
+                    match result {
+                        Ok(()) if was_held => State::Released,
+                        Ok(()) => State::Left,
+                        Err(error) => State::Failed(error.to_string()),
+                    },
+                );
+            });
+        }
+        while under_way.join_next().await.is_some() {}
+        self.slow.farewell()
+    }
+}
+
+impl Slow {
+    fn note(&self, name: &LockName, state: State) {
+        let mut list = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match list.iter_mut().find(|(of, _)| of == name) {
+            Some(entry) => entry.1 = state,
+            None => list.push((name.clone(), state)),
+        }
+    }
+
+    /// What has become of the locks up to now.
+    pub(super) fn farewell(&self) -> Farewell {
+        let mut farewell = Farewell::default();
+        for (name, state) in &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            match state {
+                State::Released => farewell.released.push(name.clone()),
+                State::Left => {}
+                State::Failed(why) => farewell.failed.push(why.clone()),
+                State::Trying(why) => farewell.failed.push(format!(
+                    "lock {name} could not be given back yet: {why}; this host goes on trying, and the lock \
+                     is free at the latest when its lease ends"
+                )),
+            }
+        }
+        farewell
+    }
+}

@@ -1,0 +1,135 @@
+//! A store in memory that can be told to misbehave.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use pipeline_lock::{
+    Client,
+    lock::{Beat, EpochMs, LockName, LockState, Token},
+    store::{Consistency, Expected, Liveness, MemoryStore, Renewal, Store, StoreError, Swap},
+};
+use tokio::sync::Notify;
+
+/// How the store does.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Mood {
+    /// As it should.
+    Well,
+    /// Writes are swallowed and not answered; they can be delivered late.
+    HangingWrites,
+    /// Everything is refused.
+    Refusing,
+}
+
+/// The store.
+pub struct Moody {
+    inner: MemoryStore,
+    mood: Mutex<Mood>,
+    late: Mutex<Vec<(LockName, Option<LockState>, LockState)>>,
+    written: Notify,
+    requests: AtomicUsize,
+}
+
+impl Moody {
+    /// A store that does well, and a client of it.
+    pub fn client() -> (Arc<Self>, Client) {
+        let store = Arc::new(Self {
+            inner: MemoryStore::new(),
+            mood: Mutex::new(Mood::Well),
+            late: Mutex::default(),
+            written: Notify::new(),
+            requests: AtomicUsize::new(0),
+        });
+        (store.clone(), Client::new(store, None))
+    }
+
+    pub fn set(&self, mood: Mood) {
+        *self.mood.lock().unwrap() = mood;
+    }
+
+    /// How many requests there were.
+    pub fn requests(&self) -> usize {
+        self.requests.load(Ordering::SeqCst)
+    }
+
+    /// Waits until a write was swallowed.
+    pub async fn has_written(&self) {
+        self.written.notified().await;
+    }
+
+    /// What was swallowed takes effect now.
+    pub async fn deliver_late(&self) {
+        let late = std::mem::take(&mut *self.late.lock().unwrap());
+        for (name, expected, new) in late {
+            let expected = expected.as_ref().map_or(Expected::Free { seed: EpochMs(1) }, Expected::This);
+            assert!(matches!(self.inner.swap(&name, expected, &new).await, Ok(Swap::Swapped(_))));
+        }
+    }
+
+    fn ask(&self) -> Result<Mood, StoreError> {
+        self.requests.fetch_add(1, Ordering::SeqCst);
+        let mood = *self.mood.lock().unwrap();
+        if mood == Mood::Refusing {
+            return Err(StoreError::Refused("no permission today".into()));
+        }
+        Ok(mood)
+    }
+}
+
+#[async_trait]
+impl Store for Moody {
+    async fn read(&self, name: &LockName, consistency: Consistency) -> Result<Option<LockState>, StoreError> {
+        self.ask()?;
+        self.inner.read(name, consistency).await
+    }
+
+    async fn swap(
+        &self,
+        name: &LockName,
+        expected: Expected<'_>,
+        new: &LockState,
+    ) -> Result<Swap, StoreError> {
+        if self.ask()? == Mood::HangingWrites {
+            let before = match expected {
+                Expected::This(state) => Some(state.clone()),
+                Expected::Free { .. } => None,
+            };
+            self.late.lock().unwrap().push((name.clone(), before, new.clone()));
+            self.written.notify_one();
+            std::future::pending::<()>().await;
+        }
+        self.inner.swap(name, expected, new).await
+    }
+
+    async fn renew(&self, name: &LockName, token: Token, beat: Beat) -> Result<Renewal, StoreError> {
+        self.ask()?;
+        self.inner.renew(name, token, beat).await
+    }
+
+    async fn list(&self) -> Result<Vec<(LockName, LockState)>, StoreError> {
+        self.ask()?;
+        self.inner.list().await
+    }
+
+    fn now(&self) -> EpochMs {
+        self.inner.now()
+    }
+
+    fn liveness(&self) -> Liveness {
+        self.inner.liveness()
+    }
+
+    fn request_deadline(&self) -> Duration {
+        self.inner.request_deadline()
+    }
+
+    fn describe(&self) -> String {
+        "a moody store".into()
+    }
+}
