@@ -21,7 +21,7 @@ use crate::{
     host::process::ProcId,
     keeper::{
         Ask, CommandBlock, Connection, JobFolder, Launch, LockWish, Tell, Terms, VERSION, bury_now, spawn,
-        wait_for_end,
+        wait_for_farewell,
     },
     lock::{Owner, Token},
     report::JobLog,
@@ -62,10 +62,11 @@ pub fn run(args: ExecArgs, config: &Config) -> anyhow::Result<Exit> {
     let folder = JobFolder::of(&config.state, token);
     let exit = run_command(&connection, &folder, token, args.command, &signals, &mut log)?;
     // A keeper that is dead was buried by now; any other gives the lock back and ends.
-    if connection.ask(&Ask::End, &[]).is_ok()
-        && let Err(error) = wait_for_end(&connection, PATIENCE)
-    {
-        log.failure(&format!("the lock is not known to be released: {error}"));
+    if connection.ask(&Ask::End, &[]).is_ok() {
+        match wait_for_farewell(&connection, PATIENCE) {
+            Ok(farewell) => farewell.failed.iter().for_each(|why| log.failure(why)),
+            Err(error) => log.failure(&format!("the lock is not known to be released: {error}")),
+        }
     }
     Ok(exit)
 }
@@ -81,7 +82,7 @@ fn wait_for_lock(connection: &Connection, signals: &Signals, log: &mut Log) -> a
         if let Woken::Told(number) = signals.or_heard(connection.stream(), None, |_| true)? {
             log.note("told to end while waiting: the queue is left");
             connection.ask(&Ask::Leave, &[])?;
-            wait_for_end(connection, PATIENCE)?;
+            wait_for_farewell(connection, PATIENCE)?.failed.iter().for_each(|why| log.failure(why));
             return Ok(Some(Exit::Code(128 + u8::try_from(number)?)));
         }
         match connection.hear()? {

@@ -12,7 +12,7 @@ use crate::{
     host::clock::hostname,
     keeper::{
         Ask, Connection, JobFolder, Launch, LockWish, Tell, Terms, VERSION, newest_try, open_here, spawn,
-        wait_for_end,
+        wait_for_end, wait_for_farewell,
     },
     lock::{Owner, Token, Who},
     report::JobLog,
@@ -216,9 +216,10 @@ fn follow(connection: &Connection, signals: &Signals, log: &mut Log) -> Result<(
 }
 
 fn leave(connection: &Connection) -> Result<(), Failure> {
-    let left = connection.ask(&Ask::Leave, &[]).and_then(|()| wait_for_end(connection, LEAVE_PATIENCE));
+    let left = connection.ask(&Ask::Leave, &[]).and_then(|()| wait_for_farewell(connection, LEAVE_PATIENCE));
     match left {
-        Ok(()) => Err(Failure::Told),
+        Ok(farewell) if farewell.failed.is_empty() => Err(Failure::Told),
+        Ok(farewell) => Err(Failure::System(farewell.failed.join("\n"))),
         Err(error) => {
             let text = format!("the queue could not be left yet ({error}); the job's keeper goes on trying");
             Err(Failure::System(text))

@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     folder::JobFolder,
-    protocol::{Ask, Tell},
+    protocol::{Ask, Farewell, Tell},
     wire,
 };
 use crate::host::{clock::BootTime, peer};
@@ -24,6 +24,35 @@ pub fn wait_for_end(connection: &Connection, patience: Duration) -> io::Result<(
         connection.set_patience(Some(left))?;
         match connection.hear() {
             Ok(None) => return Ok(()),
+            Ok(Some(_)) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// How long a keeper that has said farewell may take to be gone, before it is believed to have more to do.
+const PARTING: Duration = Duration::from_millis(300);
+
+/// Waits for what becomes of the job's locks, or fails with `TimedOut`. A keeper that dies leaves no word: nothing is
+/// released then and nothing has failed.
+pub fn wait_for_farewell(connection: &Connection, patience: Duration) -> io::Result<Farewell> {
+    let mut until = BootTime::now() + patience;
+    let mut said = None;
+    loop {
+        let left = until.since(BootTime::now());
+        if left.is_zero() {
+            let late = || io::Error::new(io::ErrorKind::TimedOut, "it did not end in time");
+            return said.ok_or_else(late);
+        }
+        connection.set_patience(Some(left))?;
+        match connection.hear() {
+            Ok(None) => return Ok(said.unwrap_or_default()),
+            Ok(Some(Tell::Ended(farewell))) if !farewell.failed.is_empty() => return Ok(farewell),
+            Ok(Some(Tell::Ended(farewell))) => {
+                said = Some(farewell);
+                until = BootTime::now() + PARTING;
+            }
             Ok(Some(_)) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),

@@ -21,7 +21,7 @@ mod wire;
 
 pub use bury::{bury, bury_now};
 pub use command::CommandBlock;
-pub use connection::{Connection, wait_for_end};
+pub use connection::{Connection, wait_for_end, wait_for_farewell};
 pub use folder::{Deadline, JobFolder, KeeperRecord, newest_try};
 pub use open::{open_client, open_here, table_settings};
 pub use protocol::{Ask, Farewell, Got, Launch, LockWish, Tell, Terms, VERSION};

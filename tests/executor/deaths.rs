@@ -90,7 +90,11 @@ fn a_keeper_killed_between_the_stages_is_buried_by_a_waiter(host: &Host) {
     dead.keeper().signal(Signal::KILL);
     within(Duration::from_secs(2), "the waiter buries it", || host.holders() == [2]);
     assert!(!left.lives(), "the survivors end before the lock goes on");
-    waiting.end().with_code(0).with_text(&["processes on this host are dead"]);
+    // By the waiter; under a lease the sentinel may have been quicker.
+    let ended = waiting.end().with_code(0);
+    if host.site.local {
+        ended.with_text(&["processes on this host are dead"]);
+    }
     dead.finish();
     assert_eq!(host.holders(), [2], "a late cleanup takes nothing from the next holder");
     next.finish();

@@ -44,7 +44,7 @@ pub struct Host {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Site {
     pub dir: PathBuf,
-    local: bool,
+    pub local: bool,
 }
 
 impl Store {
