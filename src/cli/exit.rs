@@ -26,6 +26,7 @@ impl Exit {
             AcquireError::TimedOut { .. }
             | AcquireError::Busy { .. }
             | AcquireError::QueueFull { .. }
+            | AcquireError::Obsolete { .. }
             | AcquireError::Superseded { .. } => Self::NotGot,
             AcquireError::Newer { .. } | AcquireError::Store { .. } => Self::Unusable,
         }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use tracing::{debug, info};
 
 use super::{
-    AcquireError, AcquireOptions, Client, Held, Hold, Progress, Waiting, error::unexpected, here::Graves,
-    hold::Grant, pace::Pace,
+    AcquireError, AcquireOptions, Client, Held, Hold, Progress, Waiting, here::Graves, hold::Grant,
+    pace::Pace,
 };
 use crate::{
     host::bell::BellWatch,
@@ -132,6 +132,10 @@ impl<'a, F: FnMut(Progress) + Send> Acquire<'a, F> {
         self.client.clock.now().since(self.started)
     }
 
+    fn queue_full(&self, state: &LockState) -> AcquireError {
+        AcquireError::QueueFull { name: self.name.clone(), waiting: state.queue.len() }
+    }
+
     fn store_error(&self, error: StoreError) -> AcquireError {
         AcquireError::Store { name: self.name.clone(), error }
     }
@@ -168,9 +172,8 @@ impl<'a, F: FnMut(Progress) + Send> Acquire<'a, F> {
             Plan::Write { next, outcome, removed } => self.write(current, *next, outcome, removed).await,
             Plan::Wait(look) => Ok(Step::Wait(current, look)),
             Plan::Busy => Err(AcquireError::Busy { name: self.name.clone(), holders: Held::all(&current) }),
-            Plan::QueueFull => {
-                Err(AcquireError::QueueFull { name: self.name.clone(), waiting: current.queue.len() })
-            }
+            Plan::QueueFull(_) => Err(self.queue_full(&current)),
+            Plan::Obsolete { by } => Err(AcquireError::Obsolete { name: self.name.clone(), by }),
             Plan::Superseded => Err(AcquireError::Superseded { name: self.name.clone() }),
             Plan::Newer => Err(AcquireError::Newer { name: self.name.clone(), format: current.format }),
         }
@@ -216,7 +219,8 @@ impl<'a, F: FnMut(Progress) + Send> Acquire<'a, F> {
                 Ok(Step::Wait(state, look))
             }
             Outcome::Busy => Err(AcquireError::Busy { name: self.name.clone(), holders: Held::all(&state) }),
-            Outcome::QueueFull => Err(unexpected(self.name, outcome)),
+            Outcome::QueueFull(_) => Err(self.queue_full(&state)),
+            Outcome::Obsolete { by } => Err(AcquireError::Obsolete { name: self.name.clone(), by }),
         }
     }
 

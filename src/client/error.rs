@@ -5,10 +5,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::progress::Held;
-use crate::{
-    lock::{LockName, Outcome},
-    store::StoreError,
-};
+use crate::{lock::LockName, store::StoreError};
 
 /// Why an acquire ended without the lock. Nothing is left behind in the queue.
 #[derive(Clone, Debug, Error)]
@@ -44,6 +41,16 @@ pub enum AcquireError {
     Superseded {
         /// The lock.
         name: LockName,
+    },
+    /// A newer pipeline of the same project and ref holds the lock or waits for it: this job's work would be
+    /// undone by it, or undo it. Nothing is to be done, unless the older state is wanted: then run this job
+    /// again when the newer one is through.
+    #[error("lock {name}: pipeline {by} is newer and goes first, this job's work is obsolete")]
+    Obsolete {
+        /// The lock.
+        name: LockName,
+        /// The newer pipeline.
+        by: u64,
     },
     /// A newer version of this program has written the lock's document. Upgrade this host.
     #[error(
@@ -89,12 +96,6 @@ pub struct ReleaseError {
     pub name: LockName,
     /// What the store said last.
     pub error: StoreError,
-}
-
-/// What was found when something that must not happen did.
-pub(super) fn unexpected(name: &LockName, outcome: Outcome) -> AcquireError {
-    let error = StoreError::Refused(format!("the store wrote a request that was {outcome:?}"));
-    AcquireError::Store { name: name.clone(), error }
 }
 
 /// A duration as people say it: `850 ms`, `12 s`, `4 min 05 s`, `2 h 03 min`.

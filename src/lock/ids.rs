@@ -69,6 +69,11 @@ impl Owner {
         Self(format!("token:{token}"))
     }
 
+    /// A person who keeps a lock from everyone for a while.
+    pub fn reservation(name: &str) -> Self {
+        Self(format!("reservation:{name}"))
+    }
+
     /// An owner as a document has it.
     pub fn stored(text: impl Into<String>) -> Self {
         Self(text.into())

@@ -3,12 +3,16 @@
 
 mod admission;
 pub mod codec;
+mod history;
 mod ids;
+mod line;
 mod liveness;
 mod name;
+mod part;
 mod plan;
 mod queue;
 mod request;
+mod reserve;
 mod state;
 mod transition;
 mod value;
@@ -19,12 +23,15 @@ mod tests;
 
 pub use admission::MAX_HOLDERS;
 pub use codec::CodecError;
+pub use history::{Ending, HISTORY_LENGTH, How};
 pub use ids::{Beat, EpochMs, Fence, Moment, Owner, Rev, Ticket, Token};
+pub use line::{Line, MAX_NEWEST};
 pub use liveness::{CLAIM_WINDOW, Watch};
 pub use name::{LockName, MAX_NAME_BYTES, NameError};
 pub use plan::{Plan, Removal, RemovalReason, Sight, plan};
-pub use queue::MAX_QUEUE_BYTES;
-pub use request::{Outcome, Request, Standing};
-pub use state::{FORMAT, Holder, Limit, LockState, Mode, Term, Waiter};
+pub use queue::{Full, MAX_QUEUE_BYTES};
+pub use request::{Outcome, PRIORITIES, Request, Standing};
+pub use reserve::Reserving;
+pub use state::{FORMAT, Holder, Limit, LockState, Mode, Order, Term, Waiter};
 pub use value::{Map, Value};
 pub use who::Who;

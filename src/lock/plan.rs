@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{EpochMs, Holder, LockState, Moment, Outcome, Request, Term, Token, Watch};
+use super::{EpochMs, Full, Holder, LockState, Moment, Outcome, Request, Term, Token, Watch};
 
 /// What a waiter knows besides the document.
 #[derive(Clone, Copy, Debug)]
@@ -43,7 +43,12 @@ pub enum Plan {
     /// It would have to wait and may not.
     Busy,
     /// The queue is at its limit.
-    QueueFull,
+    QueueFull(Full),
+    /// A newer pipeline of the same line has taken the place, or holds the lock or waits for it.
+    Obsolete {
+        /// The newer pipeline's number.
+        by: u64,
+    },
     /// A newer try of the same job has taken the place.
     Superseded,
     /// A newer program wrote the document: it may not be changed.
@@ -105,7 +110,8 @@ pub fn plan(current: &LockState, request: &Request, watch: &Watch, sight: Sight<
     if next == *current {
         return match outcome {
             Outcome::Busy => Plan::Busy,
-            Outcome::QueueFull => Plan::QueueFull,
+            Outcome::QueueFull(full) => Plan::QueueFull(full),
+            Outcome::Obsolete { by } => Plan::Obsolete { by },
             Outcome::Granted | Outcome::Queued => Plan::Wait(next_look(current, watch, sight, place)),
         };
     }

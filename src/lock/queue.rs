@@ -6,6 +6,15 @@ use super::{LockState, Outcome, Request, Ticket, Token, Waiter, codec};
 /// holders need up to 130.
 pub const MAX_QUEUE_BYTES: usize = 256 * 1024;
 
+/// Why a queue takes nobody more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Full {
+    /// The lock's item has no room for one more.
+    Bytes,
+    /// So many wait as the request said that may.
+    Count(u32),
+}
+
 /// How often a waiter that does not claim is passed over before it is out.
 const MISSES_ALLOWED: u32 = 2;
 
@@ -53,6 +62,7 @@ impl LockState {
             waiter.missed = 0;
         }
         (waiter.mode, waiter.limit, waiter.priority) = (request.mode, request.limit, request.priority);
+        (waiter.order, waiter.line) = (request.order, request.line.clone());
     }
 
     pub(super) fn enqueue(&mut self, request: &Request) -> Outcome {
@@ -64,13 +74,16 @@ impl LockState {
             mode: request.mode,
             limit: request.limit,
             priority: request.priority,
+            overtaken: 0,
+            order: request.order,
+            line: request.line.clone(),
             since: request.since,
             missed: 0,
             who: request.who.shortened(),
             extra: super::Map::new(),
         };
         if codec::queue_size(&self.queue) + codec::waiter_size(&waiter) > MAX_QUEUE_BYTES {
-            return Outcome::QueueFull;
+            return Outcome::QueueFull(Full::Bytes);
         }
         self.queue.push(waiter);
         Outcome::Queued

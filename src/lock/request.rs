@@ -1,8 +1,12 @@
 //! What somebody asks of a lock.
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
-use super::{EpochMs, Limit, Mode, Owner, Term, Token, Who};
+use super::{EpochMs, Full, Limit, Line, Mode, Order, Owner, Term, Token, Who};
+
+/// The priorities that may be asked for; others count as the nearest one of these. A difference of d lets d
+/// later requests go first at most, so a wide range means a long wait for the lowest.
+pub const PRIORITIES: RangeInclusive<i32> = -100..=100;
 
 /// A request for a lock, the same over all its tries.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,16 +22,43 @@ pub struct Request {
     pub mode: Mode,
     /// How many holders it admits, itself counted.
     pub limit: Limit,
-    /// Higher goes first.
+    /// Higher goes first; one of [`PRIORITIES`].
     pub priority: i32,
+    /// Where it stands among waiters of the same priority.
+    pub order: Order,
+    /// What it deploys: a newer request of the same line makes it obsolete while it waits.
+    pub line: Option<Line>,
+    /// How many may wait, itself counted; `None`: as many as there is room for.
+    pub max_queue: Option<u32>,
     /// How the hold is to end when nobody gives it back.
     pub term: Term,
     /// Who asks, for people.
     pub who: Who,
     /// When this step is taken, by the asker's wall clock.
     pub since: EpochMs,
-    /// From which age on a static hold is taken and a live one is revoked.
+    /// From which age on a static hold is taken and a live one is revoked. A reservation is neither.
     pub force_after: Option<Duration>,
+}
+
+impl Request {
+    /// A request with the usual wishes: an exclusive hold, first come, first served.
+    pub fn new(owner: Owner, token: Token, term: Term) -> Self {
+        Self {
+            owner,
+            token,
+            replaces: None,
+            mode: Mode::Exclusive,
+            limit: Mode::Exclusive.default_limit(),
+            priority: 0,
+            order: Order::First,
+            line: None,
+            max_queue: None,
+            term,
+            who: Who::default(),
+            since: EpochMs(0),
+            force_after: None,
+        }
+    }
 }
 
 /// What became of a request in one step.
@@ -40,7 +71,12 @@ pub enum Outcome {
     /// It would have to wait and was not to.
     Busy,
     /// The queue is at its limit.
-    QueueFull,
+    QueueFull(Full),
+    /// A newer pipeline of its line holds the lock or waits for it: the request is to end.
+    Obsolete {
+        /// The newer pipeline's number.
+        by: u64,
+    },
 }
 
 /// What a holder finds when it looks after its hold.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Beat, EpochMs, Fence, Map, Owner, Rev, Ticket, Token, Who};
+use super::{Beat, EpochMs, Fence, Line, Map, Owner, Rev, Ticket, Token, Who};
 
 /// The version of the document that this program writes.
 pub const FORMAT: u32 = 1;
@@ -44,6 +44,27 @@ impl Mode {
 #[serde(transparent)]
 pub struct Limit(pub u32);
 
+/// Where a waiter stands among those of its priority.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Order {
+    /// Behind all who wait: first come, first served.
+    #[default]
+    First,
+    /// Before all who wait.
+    Newest,
+}
+
+impl Order {
+    /// The word for it, in documents and messages.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::First => "first",
+            Self::Newest => "newest",
+        }
+    }
+}
+
 /// How a hold ends when nobody gives it back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Term {
@@ -75,6 +96,11 @@ pub struct Holder {
     pub mode: Mode,
     /// How many holders it admits.
     pub limit: Limit,
+    /// Which one of the lock's places it has: the smallest that was free, below its limit. The members of a
+    /// pipeline share one.
+    pub slot: u32,
+    /// What it deploys.
+    pub line: Option<Line>,
     /// How it ends when nobody gives it back.
     pub term: Term,
     /// When it was granted, by the holder's wall clock.
@@ -83,6 +109,10 @@ pub struct Holder {
     pub who: Who,
     /// Who wants it to end: the holder stops its job, then releases.
     pub revoked: Option<String>,
+    /// Why the lock is kept from everyone, if this is no hold but a reservation. Who holds already goes on.
+    pub reserved: Option<String>,
+    /// Whether no job of the pipeline runs now: the hold is kept for the pipeline's next one.
+    pub between: bool,
     /// Attributes that this version does not know: written back as they were.
     pub extra: Map,
 }
@@ -102,6 +132,12 @@ pub struct Waiter {
     pub limit: Limit,
     /// Higher goes first; 0 unless asked for.
     pub priority: i32,
+    /// How many later ones of a higher priority went first: each raises the own priority by one.
+    pub overtaken: u32,
+    /// Where it stands among those of its priority.
+    pub order: Order,
+    /// What it is to deploy.
+    pub line: Option<Line>,
     /// When it came, by the waiter's wall clock.
     pub since: EpochMs,
     /// How often it was passed over because it did not claim.
@@ -125,6 +161,9 @@ pub struct LockState {
     pub holders: Vec<Holder>,
     /// Who waits, in the order in which they came.
     pub queue: Vec<Waiter>,
+    /// Which pipelines took the places of older ones of their lines, the latest last: so the older one learns
+    /// why its place is gone. [`MAX_NEWEST`](super::line::MAX_NEWEST) at most.
+    pub newest: Vec<Line>,
     /// When DynamoDB may delete it, in epoch seconds; set only on a lock that nobody holds or awaits.
     pub expires_at: Option<u64>,
     /// Attributes that this version does not know: written back as they were. A document of a newer format
@@ -142,6 +181,7 @@ impl LockState {
             fence: Fence(seed.0),
             holders: Vec::new(),
             queue: Vec::new(),
+            newest: Vec::new(),
             expires_at: None,
             extra: Map::new(),
         }

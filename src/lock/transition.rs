@@ -112,13 +112,13 @@ impl LockState {
     }
 
     /// What a first write makes of a lock that is absent (`None`) or free: this state, going on from the
-    /// numbers and the unknown attributes that are there. Its holder has the document's fencing number.
+    /// numbers, the lines and the unknown attributes that are there. Its holder has the document's fencing number.
     #[must_use]
     pub fn over_free(mut self, existing: Option<&Self>, seed: EpochMs) -> Self {
         let base = existing.cloned().unwrap_or_else(|| Self::new(seed));
         self.rev = base.rev.next();
         self.fence = base.fence.next();
-        self.extra = base.extra;
+        (self.newest, self.extra) = (base.newest, base.extra);
         for holder in &mut self.holders {
             holder.fence = None;
         }
@@ -174,10 +174,14 @@ impl Holder {
             fence,
             mode: request.mode,
             limit: request.limit,
+            slot: 0,
+            line: request.line.clone(),
             term: request.term,
             since: request.since,
             who: request.who.bounded(),
             revoked: None,
+            reserved: None,
+            between: false,
             extra: super::Map::new(),
         }
     }

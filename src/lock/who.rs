@@ -65,6 +65,6 @@ impl Who {
 }
 
 /// The beginning of `text`, in at most `most` bytes and whole characters.
-fn cut(text: &str, most: usize) -> String {
+pub(super) fn cut(text: &str, most: usize) -> String {
     text[..text.floor_char_boundary(most)].to_owned()
 }

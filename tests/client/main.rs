@@ -7,7 +7,7 @@ use std::time::Duration;
 use pipeline_lock::{
     Client,
     client::{AcquireError, AcquireOptions, Progress},
-    lock::{Beat, EpochMs, Limit, LockName, Mode, Owner, Request, Term, Token, Who},
+    lock::{Beat, LockName, Owner, Request, Term, Token},
     store::StoreError,
 };
 use uuid::Uuid;
@@ -25,18 +25,8 @@ fn name() -> LockName {
 
 fn request() -> Request {
     let token = Token::new(Uuid::new_v4());
-    Request {
-        owner: Owner::alone(token),
-        token,
-        replaces: None,
-        mode: Mode::Exclusive,
-        limit: Limit(1),
-        priority: 0,
-        term: Term::Live { beat: Beat(0), lease: Some(Duration::from_secs(30)) },
-        who: Who::default(),
-        since: EpochMs(0),
-        force_after: None,
-    }
+    let term = Term::Live { beat: Beat(0), lease: Some(Duration::from_secs(30)) };
+    Request::new(Owner::alone(token), token, term)
 }
 
 async fn in_time<T>(what: &str, future: impl Future<Output = T>) -> T {

@@ -50,7 +50,7 @@ pub enum Timer {
 /// What a client wants of the world.
 #[derive(Debug)]
 pub enum Act {
-    Send(Op),
+    Send(Box<Op>),
     Wake(Moment, Timer),
     /// Its work begins, or goes on, and has ended by then at the latest.
     RunsUntil(Moment),
@@ -179,7 +179,7 @@ impl Client {
 
     fn send(&mut self, op: Op, now: &Now<'_>) {
         self.sent = now.moment;
-        self.acts.push(Act::Send(op));
+        self.acts.push(Act::Send(Box::new(op)));
     }
 
     fn read(&mut self, now: &Now<'_>, strong: bool) {
@@ -240,7 +240,9 @@ impl Client {
             Plan::Write { next, .. } => self.send(Op::SwapThis { expected: current, new: *next }, now),
             Plan::Wait(look) => self.acts.push(Act::Wake(now.moment.plus(look), Timer::Look)),
             Plan::Superseded => self.over(End::Superseded),
-            plan @ (Plan::QueueFull | Plan::Newer) => self.acts.push(Act::Broken(format!("{plan:?}"))),
+            plan @ (Plan::QueueFull(_) | Plan::Obsolete { .. } | Plan::Newer) => {
+                self.acts.push(Act::Broken(format!("{plan:?}")))
+            }
         }
     }
 

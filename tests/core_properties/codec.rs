@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use pipeline_lock::lock::{
-    Beat, EpochMs, Fence, Holder, Limit, LockState, Map, Mode, Moment, Owner, Plan, Request, Rev, Sight,
-    Term, Ticket, Token, Value, Waiter, Watch, Who, codec, plan,
+    Beat, Ending, EpochMs, Fence, Holder, How, Limit, Line, LockState, Map, Mode, Moment, Order, Owner, Plan,
+    Request, Rev, Sight, Term, Ticket, Token, Value, Waiter, Watch, Who, codec, plan,
 };
 use proptest::{collection::vec, option, prelude::*};
 use uuid::Uuid;
@@ -39,14 +39,25 @@ fn unknown() -> impl Strategy<Value = Map> {
     prop::collection::btree_map("X[a-z]{0,3}", value(), 0..3)
 }
 
-/// The unknown of an entry, and of the `Who` in it.
-fn unknown_of_entry() -> impl Strategy<Value = Map> {
-    (unknown(), unknown()).prop_map(|(mut entry, who)| {
+/// The unknown of an entry, and of the `Who` and the `Line` in it.
+fn unknown_of_entry() -> impl Strategy<Value = (Option<Line>, Map)> {
+    (option::of(line()), unknown(), unknown(), unknown()).prop_map(|(line, mut entry, who, of_line)| {
         if !who.is_empty() {
             entry.insert("Who".into(), Value::M(who));
         }
-        entry
+        if !of_line.is_empty() && line.is_some() {
+            entry.insert("Line".into(), Value::M(of_line));
+        }
+        (line, entry)
     })
+}
+
+fn line() -> impl Strategy<Value = Line> {
+    (".{0,6}", any::<u64>()).prop_map(|(key, pipeline)| Line { key, pipeline })
+}
+
+fn order() -> impl Strategy<Value = Order> {
+    prop_oneof![Just(Order::First), Just(Order::Newest)]
 }
 
 fn token() -> impl Strategy<Value = Token> {
@@ -86,35 +97,44 @@ fn term() -> impl Strategy<Value = Term> {
 
 fn holder() -> impl Strategy<Value = Holder> {
     let ids = (owner(), token(), option::of(COUNTERS.prop_map(Fence)));
-    let how = (mode(), limit(), term());
-    (ids, how, any::<u64>(), who(), option::of(".{0,6}"), unknown_of_entry()).prop_map(
-        |((owner, token, fence), (mode, limit, term), since, who, revoked, extra)| Holder {
+    let how = (mode(), limit(), 0..3u32, term());
+    let marks = (option::of(".{0,6}"), option::of(".{0,6}"), any::<bool>());
+    (ids, how, any::<u64>(), who(), marks, unknown_of_entry()).prop_map(
+        |((owner, token, fence), (mode, limit, slot, term), since, who, marks, (line, extra))| Holder {
             owner,
             token,
             fence,
             mode,
             limit,
+            slot,
+            line,
             term,
             since: EpochMs(since),
             who,
-            revoked,
+            revoked: marks.0,
+            reserved: marks.1,
+            between: marks.2,
             extra,
         },
     )
 }
 
 fn waiter() -> impl Strategy<Value = Waiter> {
-    let numbers = (COUNTERS, -2..2i32, any::<u64>(), 0..3u32);
-    (owner(), token(), numbers, mode(), limit(), who(), unknown_of_entry()).prop_map(
-        |(owner, token, (ticket, priority, since, missed), mode, limit, who, extra)| Waiter {
+    let numbers = (COUNTERS, -2..2i32, any::<u64>(), 0..3u32, 0..3u32);
+    let how = (mode(), limit(), order());
+    (owner(), token(), numbers, how, who(), unknown_of_entry()).prop_map(
+        |(owner, token, numbers, (mode, limit, order), who, (line, extra))| Waiter {
             owner,
             token,
-            ticket: Ticket(ticket),
+            ticket: Ticket(numbers.0),
             mode,
             limit,
-            priority,
-            since: EpochMs(since),
-            missed,
+            priority: numbers.1,
+            overtaken: numbers.4,
+            order,
+            line,
+            since: EpochMs(numbers.2),
+            missed: numbers.3,
             who,
             extra,
         },
@@ -122,19 +142,48 @@ fn waiter() -> impl Strategy<Value = Waiter> {
 }
 
 fn state() -> impl Strategy<Value = LockState> {
-    let lists = (vec(holder(), 0..3), vec(waiter(), 0..3));
+    let lists = (vec(holder(), 0..3), vec(waiter(), 0..3), vec(line(), 0..3));
     (COUNTERS, COUNTERS, lists, option::of(any::<u64>()), unknown()).prop_map(
-        |(rev, fence, (holders, queue), expires_at, extra)| LockState {
+        |(rev, fence, (holders, queue, newest), expires_at, extra)| LockState {
             format: 1,
             rev: Rev(rev),
             fence: Fence(fence),
             holders,
             queue,
+            newest,
             expires_at,
             extra,
         },
     )
 }
+
+fn ending() -> impl Strategy<Value = Ending> {
+    let how = prop::sample::select(&[
+        How::Released,
+        How::Lost,
+        How::Evicted,
+        How::Forced,
+        How::Expired,
+        How::Revoked,
+    ]);
+    let times = (any::<u32>(), any::<u64>(), any::<u32>());
+    (who(), owner(), COUNTERS, mode(), 0..3u32, times, how).prop_map(
+        |(who, owner, fence, mode, slot, (waited, since, held), how)| Ending {
+            who,
+            owner,
+            fence: Fence(fence),
+            mode,
+            slot,
+            waited: Duration::from_millis(waited.into()),
+            since: EpochMs(since),
+            held: Duration::from_millis(held.into()),
+            how,
+        },
+    )
+}
+
+/// The attributes of an ending.
+const ENDING: &[&str] = &["Owner", "Fence", "Mode", "Slot", "Waited", "Since", "Held", "How", "Who"];
 
 /// The attributes of a document, at all levels.
 const KNOWN: &[&str] = &[
@@ -157,6 +206,14 @@ const KNOWN: &[&str] = &[
     "Lease",
     "Until",
     "Revoked",
+    "Slot",
+    "Overtaken",
+    "Order",
+    "Line",
+    "Key",
+    "Newest",
+    "Reserved",
+    "Between",
     "Job",
     "JobId",
 ];
@@ -202,6 +259,9 @@ fn use_it(state: &LockState) {
         mode: Mode::Exclusive,
         limit: Limit(1),
         priority: 0,
+        order: Order::First,
+        line: None,
+        max_queue: None,
         term: Term::Live { beat: Beat(0), lease: None },
         who: Who::default(),
         since: EpochMs(0),
@@ -236,6 +296,20 @@ proptest! {
     #[test]
     fn what_is_written_comes_back_with_all_that_is_unknown(state in state()) {
         prop_assert_eq!(codec::decode(codec::encode(&state)), Ok(state));
+    }
+
+    #[test]
+    fn an_ending_that_is_written_comes_back(ending in ending(), other in unknown()) {
+        let mut map = codec::encode_ending(&ending);
+        map.extend(other);
+        prop_assert_eq!(codec::decode_ending(map), Ok(ending));
+    }
+
+    #[test]
+    fn no_record_makes_a_reader_panic(ending in ending(), key in prop::sample::select(ENDING), new in value()) {
+        let mut map = codec::encode_ending(&ending);
+        map.insert(key.into(), new);
+        let _ = codec::decode_ending(map);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What happens in one run: who wants the lock when, what becomes of them, and what the network does.
 
-use pipeline_lock::lock::{Beat, EpochMs, Limit, Mode, Owner, Request, Term, Token, Who};
+use pipeline_lock::lock::{Beat, EpochMs, Limit, Mode, Order, Owner, Request, Term, Token, Who};
 use proptest::{collection::vec, prelude::*};
 use uuid::Uuid;
 
@@ -107,6 +107,9 @@ impl Job {
             mode,
             limit,
             priority: self.priority,
+            order: Order::First,
+            line: None,
+            max_queue: None,
             term: Term::Live { beat: Beat(0), lease: Some(LEASE) },
             who: Who::default(),
             since: EpochMs(0),

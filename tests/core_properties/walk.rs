@@ -126,7 +126,7 @@ impl Walk {
         let told = match outcome {
             Outcome::Granted => (true, false),
             Outcome::Queued => (false, true),
-            Outcome::Busy | Outcome::QueueFull => (false, false),
+            Outcome::Busy | Outcome::QueueFull(_) | Outcome::Obsolete { .. } => (false, false),
         };
         if told != (holds, waits) {
             return Err(format!("{outcome:?}, and holds: {holds}, waits: {waits}"));

@@ -206,7 +206,7 @@ impl<'a> World<'a> {
             let clock = self.tries[who].clock;
             let token = self.tries[who].client.request.token;
             match act {
-                Act::Send(op) => self.send(who, op),
+                Act::Send(op) => self.send(who, *op),
                 Act::Wake(at, timer) => self.at(real_after(clock, at), who, Event::Wakes(timer)),
                 Act::RunsUntil(at) => self.runs(who, real_before(clock, at))?,
                 Act::RunsUntilStoreTime(at) => self.runs(who, at.0.saturating_sub(START))?,

@@ -34,6 +34,9 @@ pub fn request(store: &dyn Store, n: u64) -> Request {
         mode: Mode::Exclusive,
         limit: Limit(1),
         priority: 0,
+        order: pipeline_lock::lock::Order::First,
+        line: None,
+        max_queue: None,
         term: Term::Live { beat: Beat(0), lease },
         who: Who {
             project: "group/project".into(),

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use super::{
     super::{
-        Beat, EpochMs, FORMAT, Fence, Holder, Limit, LockState, Map, Mode, Owner, Rev, Term, Ticket, Value,
-        Waiter, Who,
+        Beat, EpochMs, FORMAT, Fence, Holder, Limit, LockState, Map, Mode, Order, Owner, Rev, Term, Ticket,
+        Value, Waiter, Who,
     },
     CodecError,
     error::damaged,
     fields::Fields,
+    line::{decode_line, decode_newest},
     newer::decode_newer,
 };
 
@@ -26,8 +27,9 @@ pub fn decode(mut map: Map) -> Result<LockState, CodecError> {
     let fence = Fence(fields.counter("Fence")?);
     let holders = fields.entries("Holders", decode_holder)?;
     let queue = fields.entries("Queue", decode_waiter)?;
+    let newest = decode_newest(&mut fields)?;
     let expires_at = fields.optional_number("ExpiresAt")?;
-    Ok(LockState { format, rev, fence, holders, queue, expires_at, extra: map })
+    Ok(LockState { format, rev, fence, holders, queue, newest, expires_at, extra: map })
 }
 
 fn format_of(map: &Map) -> Result<u32, CodecError> {
@@ -52,10 +54,14 @@ fn decode_holder(fields: &mut Fields<'_>) -> Result<Holder, CodecError> {
         fence: fields.optional_counter("Fence")?.map(Fence),
         mode,
         limit,
+        slot: fields.optional_u32("Slot")?.unwrap_or(0),
+        line: decode_line(fields)?,
         term,
         since: EpochMs(fields.number("Since")?),
         who: decode_who(fields)?,
         revoked: fields.optional_text("Revoked")?,
+        reserved: fields.optional_text("Reserved")?,
+        between: fields.optional_bool("Between")?.unwrap_or(false),
         extra: fields.rest(),
     })
 }
@@ -69,6 +75,9 @@ fn decode_waiter(fields: &mut Fields<'_>) -> Result<Waiter, CodecError> {
         mode,
         limit,
         priority: fields.optional_signed("Priority")?.unwrap_or(0),
+        overtaken: fields.optional_u32("Overtaken")?.unwrap_or(0),
+        order: decode_order(fields)?,
+        line: decode_line(fields)?,
         since: EpochMs(fields.number("Since")?),
         missed: fields.optional_u32("Missed")?.unwrap_or(0),
         who: decode_who(fields)?,
@@ -76,7 +85,7 @@ fn decode_waiter(fields: &mut Fields<'_>) -> Result<Waiter, CodecError> {
     })
 }
 
-fn decode_mode(fields: &mut Fields<'_>) -> Result<(Mode, Limit), CodecError> {
+pub(super) fn decode_mode(fields: &mut Fields<'_>) -> Result<(Mode, Limit), CodecError> {
     let mode = match fields.optional_text("Mode")?.as_deref() {
         None | Some("exclusive") => Mode::Exclusive,
         Some("shared") => Mode::Shared,
@@ -86,8 +95,16 @@ fn decode_mode(fields: &mut Fields<'_>) -> Result<(Mode, Limit), CodecError> {
     Ok((mode, limit))
 }
 
+fn decode_order(fields: &mut Fields<'_>) -> Result<Order, CodecError> {
+    match fields.optional_text("Order")?.as_deref() {
+        None | Some("first") => Ok(Order::First),
+        Some("newest") => Ok(Order::Newest),
+        Some(_) => Err(fields.wrong("Order", "is neither `first` nor `newest`")),
+    }
+}
+
 /// What is unknown in `Who` stays in the entry's own rest, under that name.
-fn decode_who(fields: &mut Fields<'_>) -> Result<Who, CodecError> {
+pub(super) fn decode_who(fields: &mut Fields<'_>) -> Result<Who, CodecError> {
     let Some(mut map) = fields.optional_map("Who")? else { return Ok(Who::default()) };
     let path = fields.path("Who");
     let mut inner = Fields::new(&mut map, &path);

@@ -1,7 +1,8 @@
 //! From the lock's state to its stored form.
 
 use super::{
-    super::{Holder, Limit, LockState, Map, Mode, Term, Value, Waiter, Who},
+    super::{Holder, Limit, LockState, Map, Mode, Order, Term, Value, Waiter, Who},
+    line::{encode_line, encode_newest},
     newer::encode_newer,
 };
 
@@ -16,6 +17,9 @@ pub fn encode(state: &LockState) -> Map {
     map.insert("Fence".into(), Value::number(state.fence));
     map.insert("Holders".into(), encode_holders(&state.holders));
     map.insert("Queue".into(), encode_queue(&state.queue));
+    if !state.newest.is_empty() {
+        map.insert("Newest".into(), encode_newest(&state.newest));
+    }
     if let Some(at) = state.expires_at {
         map.insert("ExpiresAt".into(), Value::number(at));
     }
@@ -50,6 +54,10 @@ fn encode_holder(holder: &Holder) -> Map {
         map.insert("Fence".into(), Value::number(fence));
     }
     encode_mode(&mut map, holder.mode, holder.limit);
+    if holder.slot != 0 {
+        map.insert("Slot".into(), Value::number(holder.slot));
+    }
+    encode_line(&mut map, holder.line.as_ref());
     match holder.term {
         Term::Live { beat, lease } => {
             map.insert("Beat".into(), Value::number(beat));
@@ -68,6 +76,12 @@ fn encode_holder(holder: &Holder) -> Map {
     if let Some(by) = &holder.revoked {
         map.insert("Revoked".into(), Value::S(by.clone()));
     }
+    if let Some(reason) = &holder.reserved {
+        map.insert("Reserved".into(), Value::S(reason.clone()));
+    }
+    if holder.between {
+        map.insert("Between".into(), Value::Bool(true));
+    }
     map
 }
 
@@ -80,6 +94,13 @@ fn encode_waiter(waiter: &Waiter) -> Map {
     if waiter.priority != 0 {
         map.insert("Priority".into(), Value::number(waiter.priority));
     }
+    if waiter.overtaken != 0 {
+        map.insert("Overtaken".into(), Value::number(waiter.overtaken));
+    }
+    if waiter.order != Order::First {
+        map.insert("Order".into(), Value::S(waiter.order.as_str().into()));
+    }
+    encode_line(&mut map, waiter.line.as_ref());
     map.insert("Since".into(), Value::number(waiter.since));
     if waiter.missed != 0 {
         map.insert("Missed".into(), Value::number(waiter.missed));
@@ -88,7 +109,7 @@ fn encode_waiter(waiter: &Waiter) -> Map {
     map
 }
 
-fn encode_mode(map: &mut Map, mode: Mode, limit: Limit) {
+pub(super) fn encode_mode(map: &mut Map, mode: Mode, limit: Limit) {
     if mode != Mode::Exclusive {
         map.insert("Mode".into(), Value::S(mode.as_str().into()));
     }
@@ -98,7 +119,7 @@ fn encode_mode(map: &mut Map, mode: Mode, limit: Limit) {
 }
 
 /// Adds `who` to an entry's map, where what is unknown of it may be already.
-fn encode_who(entry: &mut Map, who: &Who) {
+pub(super) fn encode_who(entry: &mut Map, who: &Who) {
     let mut map = match entry.remove("Who") {
         Some(Value::M(unknown)) => unknown,
         _ => Map::new(),

@@ -78,6 +78,14 @@ impl<'a> Fields<'a> {
         self.optional_counter(key)?.ok_or_else(|| self.wrong(key, "is missing"))
     }
 
+    pub(super) fn optional_bool(&mut self, key: &str) -> Result<Option<bool>, CodecError> {
+        match self.map.remove(key) {
+            None => Ok(None),
+            Some(Value::Bool(truth)) => Ok(Some(truth)),
+            Some(_) => Err(self.wrong(key, "is no truth value")),
+        }
+    }
+
     pub(super) fn optional_u32(&mut self, key: &str) -> Result<Option<u32>, CodecError> {
         self.optional_parsed(key)
     }
@@ -103,10 +111,18 @@ impl<'a> Fields<'a> {
         key: &str,
         decode: fn(&mut Fields<'_>) -> Result<T, CodecError>,
     ) -> Result<Vec<T>, CodecError> {
+        self.optional_entries(key, decode)?.ok_or_else(|| self.wrong(key, "is missing"))
+    }
+
+    pub(super) fn optional_entries<T>(
+        &mut self,
+        key: &str,
+        decode: fn(&mut Fields<'_>) -> Result<T, CodecError>,
+    ) -> Result<Option<Vec<T>>, CodecError> {
         let list = match self.map.remove(key) {
             Some(Value::L(list)) => list,
             Some(_) => return Err(self.wrong(key, "is no list")),
-            None => return Err(self.wrong(key, "is missing")),
+            None => return Ok(None),
         };
         let mut entries = Vec::with_capacity(list.len());
         for (i, entry) in list.into_iter().enumerate() {
@@ -114,6 +130,6 @@ impl<'a> Fields<'a> {
             let Value::M(mut map) = entry else { return Err(damaged(&path, "is no map")) };
             entries.push(decode(&mut Fields::new(&mut map, &path))?);
         }
-        Ok(entries)
+        Ok(Some(entries))
     }
 }

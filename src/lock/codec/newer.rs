@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{
     super::{
-        Beat, EpochMs, Fence, Holder, Limit, LockState, Map, Mode, Owner, Rev, Term, Ticket, Token, Value,
-        Waiter, Who,
+        Beat, EpochMs, Fence, Holder, Limit, LockState, Map, Mode, Order, Owner, Rev, Term, Ticket, Token,
+        Value, Waiter, Who,
     },
     CodecError,
     fields::Fields,
@@ -48,7 +48,7 @@ pub(super) fn decode_newer(map: Map, format: u32) -> Result<LockState, CodecErro
     };
     let holders = entries("Holders").iter().filter_map(bare_holder).collect();
     let queue = entries("Queue").iter().filter_map(bare_waiter).collect();
-    Ok(LockState { format, rev, fence, holders, queue, expires_at: None, extra: map })
+    Ok(LockState { rev, fence, holders, queue, extra: map, format, ..LockState::new(EpochMs(0)) })
 }
 
 fn bare_holder(entry: &Value) -> Option<Holder> {
@@ -66,10 +66,14 @@ fn bare_holder(entry: &Value) -> Option<Holder> {
         fence: fields.optional_counter("Fence").ok().flatten().map(Fence),
         mode: Mode::Exclusive,
         limit: Limit(1),
+        slot: 0,
+        line: None,
         term,
         since: EpochMs(0),
         who: Who::default(),
         revoked: fields.optional_text("Revoked").ok().flatten(),
+        reserved: None,
+        between: false,
         extra: Map::new(),
     })
 }
@@ -83,6 +87,9 @@ fn bare_waiter(entry: &Value) -> Option<Waiter> {
         mode: Mode::Exclusive,
         limit: Limit(1),
         priority: 0,
+        overtaken: 0,
+        order: Order::First,
+        line: None,
         since: EpochMs(0),
         missed: 0,
         who: Who::default(),

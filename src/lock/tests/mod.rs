@@ -15,8 +15,8 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::{
-    Beat, EpochMs, Limit, LockState, Mode, Moment, Outcome, Owner, Plan, Request, Sight, Term, Token, Watch,
-    Who, plan,
+    Beat, EpochMs, Limit, LockState, Mode, Moment, Order, Outcome, Owner, Plan, Request, Sight, Term, Token,
+    Watch, Who, plan,
 };
 
 const LEASE: Duration = Duration::from_secs(60);
@@ -35,6 +35,9 @@ fn job(n: u64) -> Request {
         mode: Mode::Exclusive,
         limit: Limit(1),
         priority: 0,
+        order: Order::First,
+        line: None,
+        max_queue: None,
         term: Term::Live { beat: Beat(0), lease: Some(LEASE) },
         who: Who::default(),
         since: START,

@@ -1,5 +1,5 @@
 use super::{
-    super::{MAX_QUEUE_BYTES, Waiter, codec},
+    super::{Full, MAX_QUEUE_BYTES, Waiter, codec},
     *,
 };
 
@@ -110,7 +110,7 @@ fn a_full_queue_takes_nobody_more_and_goes_on_serving() {
     }
     assert!(codec::queue_size(&state.queue) <= MAX_QUEUE_BYTES);
     assert!(n > 11_000, "only {n} fit into {MAX_QUEUE_BYTES} bytes");
-    assert_eq!(state.request(&job(n), true), Outcome::QueueFull);
+    assert_eq!(state.request(&job(n), true), Outcome::QueueFull(Full::Bytes));
     assert_eq!(state.request(&job(10_000), true), Outcome::Queued, "who waits stays");
     state.release(token(1));
     assert_eq!(state.request(&job(10_000), true), Outcome::Granted);

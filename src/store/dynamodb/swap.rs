@@ -9,7 +9,7 @@ use super::{
 use crate::lock::{EpochMs, FORMAT, LockState, Map, Value, codec};
 
 /// Puts `new` where there is no lock or a free one, and goes on from the numbers that are there, as
-/// [`LockState::over_free`] does. Nobody has read anything before: that is the one write of an acquire.
+/// [`LockState::over_free`] does. Nobody has read anything before: that is the one write of an acquire. (`Newest` stays as it is.)
 pub(super) fn over_free(new: &LockState, seed: EpochMs, region: &str) -> Change {
     let mut change = Change {
         condition: "attribute_not_exists(#LockID) OR (#Format <= :format AND size(#Holders) = :none AND \
@@ -55,6 +55,12 @@ pub(super) fn over_this(expected: &LockState, new: &LockState) -> Change {
     }
     if new.queue != expected.queue {
         set(&mut change, "#Queue = :queue", ":queue", document.remove("Queue"));
+    }
+    if new.newest != expected.newest {
+        match document.remove("Newest") {
+            Some(newest) => set(&mut change, "#Newest = :newest", ":newest", Some(newest)),
+            None => change.remove.push("#Newest"),
+        }
     }
     set(&mut change, "#Fence = :fence", ":fence", document.remove("Fence"));
     set_expiry(&mut change, &mut document);
