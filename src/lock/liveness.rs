@@ -3,7 +3,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use super::{Beat, LockState, Moment, Rev, Term, Token, Waiter};
+use super::{Beat, Fence, LockState, Moment, Rev, Term, Token, Waiter};
 
 /// How long a waiter that could be granted the lock has to claim it before others may pass over it.
 pub const CLAIM_WINDOW: Duration = Duration::from_secs(15);
@@ -29,6 +29,7 @@ const LOOKS_PER_AGE: u32 = 4;
 #[derive(Clone, Debug, Default)]
 pub struct Watch {
     newest: Option<Rev>,
+    fence: Option<Fence>,
     leased: Vec<Sighting>,
     ready: Vec<Ready>,
     holders: Vec<Token>,
@@ -76,6 +77,7 @@ impl Watch {
         }
         self.observe_ready(state, now);
         self.newest = self.newest.max(Some(state.rev));
+        self.fence = self.fence.max(Some(state.fence));
     }
 
     /// Whether nothing newer than `state` was observed. What an older document does not show may be there
@@ -85,17 +87,26 @@ impl Watch {
     }
 
     /// Each has a window of its own, from when it could claim; who was passed over gets a second one. A new
-    /// head is a sign that the old one claimed, and perhaps held and gave back unseen: all windows begin anew.
+    /// head is a sign that the old one claimed, and perhaps held and gave back unseen, and so is a grant whose
+    /// holder is gone: all windows begin anew.
     fn observe_ready(&mut self, state: &LockState, now: Moment) {
         let ready = state.ready();
         let is_same_head = self.ready.first().map(|r| r.token) == ready.first().map(|w| w.token);
+        let stood = is_same_head && !self.somebody_held_unseen(state);
         let seen: HashMap<Token, Ready> =
-            self.ready.drain(..).filter(|_| is_same_head).map(|ready| (ready.token, ready)).collect();
+            self.ready.drain(..).filter(|_| stood).map(|ready| (ready.token, ready)).collect();
         let since = |w: &Waiter| {
             seen.get(&w.token).filter(|ready| ready.missed == w.missed).map_or(now, |ready| ready.since)
         };
         self.ready =
             ready.into_iter().map(|w| Ready { token: w.token, missed: w.missed, since: since(w) }).collect();
+    }
+
+    /// Whether more were granted the lock since the last look than hold it of those.
+    fn somebody_held_unseen(&self, state: &LockState) -> bool {
+        let Some(last) = self.fence else { return false };
+        let seen = state.holders.iter().filter(|h| state.fence_of(h) > last).count() as u64;
+        state.fence.0.saturating_sub(last.0) > seen
     }
 
     /// The leased holders that a waiter at `place` may evict at `now`.

@@ -35,7 +35,7 @@ impl LockState {
         }
         self.grant(request);
         if let Some(holder) = self.holders.last_mut() {
-            holder.reserved = Some(reason);
+            (holder.slot, holder.reserved) = (0, Some(reason));
         }
         old.map_or(Reserving::Reserved, |old| Reserving::Replaced(Box::new(old)))
     }

@@ -142,9 +142,10 @@ impl LockState {
         if !self.admits(request) {
             return false;
         }
+        let slot = self.slot_for(request, Some(old.slot));
         self.grant(request);
         if let Some(holder) = self.holders.last_mut() {
-            holder.revoked = old.revoked;
+            (holder.slot, holder.revoked) = (slot, old.revoked);
         }
         true
     }
@@ -153,7 +154,8 @@ impl LockState {
         self.keep_fences();
         self.queue.retain(|w| w.token != request.token);
         self.fence = self.fence.next();
-        self.holders.push(Holder::granted(request, Some(self.fence)));
+        let slot = self.slot_for(request, None);
+        self.holders.push(Holder { slot, ..Holder::granted(request, Some(self.fence)) });
         self.expires_at = None;
     }
 
@@ -166,7 +168,7 @@ impl LockState {
 }
 
 impl Holder {
-    /// The hold that grants `request`.
+    /// The hold that grants `request`, in the first slot.
     pub fn granted(request: &Request, fence: Option<Fence>) -> Self {
         Self {
             owner: request.owner.clone(),

@@ -81,6 +81,7 @@ impl Audit {
         if !get_on(&claims) {
             return Err(format!("these hold together: {claims:?}"));
         }
+        slots_are_apart(change)?;
         self.note_beats(change);
         Ok(())
     }
@@ -144,6 +145,31 @@ fn entries_are_single(state: &LockState) -> Verdict {
     }
     if jobs.iter().collect::<BTreeSet<_>>().len() != jobs.len() {
         return Err("a job is queued twice".into());
+    }
+    Ok(())
+}
+
+/// Each hold has a slot of its own, below its limit; a pipeline's members share one.
+fn slots_are_apart(change: &Change<'_>) -> Verdict {
+    let holders: Vec<&Holder> = change.after.holders.iter().filter(|h| h.reserved.is_none()).collect();
+    for (i, one) in holders.iter().enumerate() {
+        if one.slot >= one.limit.0.max(1) {
+            return Err(format!("{:?} has slot {} of {}", one.token, one.slot, one.limit.0));
+        }
+        for other in &holders[..i] {
+            let same_hold = one.owner.has_members() && one.owner == other.owner;
+            if same_hold != (one.slot == other.slot) {
+                return Err(format!(
+                    "{:?} and {:?} have slots {} and {}",
+                    one.token, other.token, one.slot, other.slot
+                ));
+            }
+        }
+    }
+    for holder in &change.after.holders {
+        if change.before.holder(holder.token).is_some_and(|old| old.slot != holder.slot) {
+            return Err(format!("the slot of {:?} has changed", holder.token));
+        }
     }
     Ok(())
 }

@@ -278,6 +278,10 @@ impl<'a> World<'a> {
             run.until = until;
             return Ok(());
         }
+        if until <= self.now {
+            // A static hold whose reply came after its time.
+            return Ok(());
+        }
         let claim = Claim {
             owner: request.owner.clone(),
             token: request.token,

@@ -7,6 +7,7 @@ mod newer;
 mod passing;
 mod queue;
 mod size;
+mod slots;
 mod steps;
 mod watch;
 

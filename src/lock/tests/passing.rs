@@ -113,6 +113,18 @@ fn the_second_has_its_own_window_when_the_first_has_claimed_and_gone_unseen() {
 }
 
 #[test]
+fn a_hold_that_was_never_seen_begins_the_windows_anew() {
+    let mut watch = Watch::default();
+    let mut state = awaited(&[&job(1), &job(2), &job(3)]);
+    watch.observe(&state, at(0));
+    assert_eq!(ask(&mut state, &Request { priority: 1, ..job(9) }), Outcome::Granted);
+    state.release(token(9));
+    watch.observe(&state, at(10));
+    assert!(!watch.may_pass_over(2, at(25)), "the head could not claim all the time");
+    assert!(watch.may_pass_over(2, at(26)));
+}
+
+#[test]
 fn who_was_passed_over_has_a_second_window_though_the_lock_stays_open_to_it() {
     let mut state = lock(&[&job(1), &shared(2), &shared(3), &shared(4)]);
     state.release(token(1));
