@@ -114,12 +114,4 @@ impl LockState {
     pub(super) fn joins(&self, request: &Request) -> bool {
         request.owner.has_members() && self.holders.iter().any(|h| h.owner == request.owner)
     }
-
-    /// Whether somebody in the queue comes before `request`, which may be new.
-    pub(super) fn someone_ahead_of(&self, request: &Request) -> bool {
-        match self.place(request.token) {
-            Some(place) => place > 1,
-            None => self.queue.iter().any(|w| w.priority >= request.priority),
-        }
-    }
 }

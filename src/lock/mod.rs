@@ -8,6 +8,7 @@ mod ids;
 mod line;
 mod liveness;
 mod name;
+mod order;
 mod part;
 mod plan;
 mod queue;

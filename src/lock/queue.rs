@@ -20,18 +20,20 @@ const MISSES_ALLOWED: u32 = 2;
 
 impl LockState {
     /// Grants the lock to `request` over the heads of all who are ahead of it in the queue and did not
-    /// claim; who is passed over twice is out. False, and nothing changes, if it is not in the queue, or if it
-    /// or somebody ahead of it could not be granted the lock: who can't claim has missed nothing.
+    /// claim; who is passed over twice is out. False, and nothing changes, if it is not in the queue, if it
+    /// or somebody ahead of it could not be granted the lock (who can't claim has missed nothing), or if it
+    /// joins its pipeline and passes over nobody.
     pub fn pass_over(&mut self, request: &Request) -> bool {
         let ready: Vec<Token> = self.ready().iter().map(|w| w.token).collect();
         let Some(place) = ready.iter().position(|token| *token == request.token) else { return false };
-        if !self.admits(request) {
+        if !self.admits(request) || self.joins(request) {
             return false;
         }
         for waiter in self.queue.iter_mut().filter(|w| ready[..place].contains(&w.token)) {
             waiter.missed = waiter.missed.saturating_add(1);
         }
         self.queue.retain(|w| w.missed < MISSES_ALLOWED);
+        self.overtake(request);
         self.grant(request);
         true
     }
@@ -61,7 +63,8 @@ impl LockState {
             waiter.who = request.who.shortened();
             waiter.missed = 0;
         }
-        (waiter.mode, waiter.limit, waiter.priority) = (request.mode, request.limit, request.priority);
+        (waiter.mode, waiter.limit, waiter.priority) =
+            (request.mode, request.limit, request.bounded_priority());
         (waiter.order, waiter.line) = (request.order, request.line.clone());
     }
 
@@ -73,7 +76,7 @@ impl LockState {
             ticket: ticket.max(Ticket(self.rev.0)),
             mode: request.mode,
             limit: request.limit,
-            priority: request.priority,
+            priority: request.bounded_priority(),
             overtaken: 0,
             order: request.order,
             line: request.line.clone(),

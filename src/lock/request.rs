@@ -59,6 +59,11 @@ impl Request {
             force_after: None,
         }
     }
+
+    /// The priority that counts.
+    pub(super) fn bounded_priority(&self) -> i32 {
+        self.priority.clamp(*PRIORITIES.start(), *PRIORITIES.end())
+    }
 }
 
 /// What became of a request in one step.

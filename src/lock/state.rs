@@ -212,16 +212,4 @@ impl LockState {
     pub fn fence_of(&self, holder: &Holder) -> Fence {
         holder.fence.unwrap_or(self.fence)
     }
-
-    /// The waiters in the order in which they are served: by priority, then first come, first served.
-    pub fn in_order(&self) -> Vec<&Waiter> {
-        let mut order: Vec<&Waiter> = self.queue.iter().collect();
-        order.sort_by_key(|w| (std::cmp::Reverse(w.priority), w.ticket));
-        order
-    }
-
-    /// The place of `token` among the waiters; the head has place 1.
-    pub fn place(&self, token: Token) -> Option<usize> {
-        self.in_order().iter().position(|w| w.token == token).map(|i| i + 1)
-    }
 }

@@ -13,7 +13,13 @@ impl LockState {
         if self.take_over(request) {
             return Outcome::Granted;
         }
-        if self.admits(request) && (self.joins(request) || !self.someone_ahead_of(request)) {
+        if self.joins(request) {
+            if self.admits(request) {
+                self.grant(request);
+                return Outcome::Granted;
+            }
+        } else if self.admits(request) && self.ahead_of(request).is_empty() {
+            self.overtake(request);
             self.grant(request);
             return Outcome::Granted;
         }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use pipeline_lock::lock::{Beat, Fence, Holder, LockState, Mode, Owner, Term, Token};
+use pipeline_lock::lock::{Beat, Fence, Holder, LockState, Mode, Owner, Request, Term, Token, Waiter};
 
 use crate::{LEASE, Real, Verdict};
 
@@ -10,11 +10,8 @@ use crate::{LEASE, Real, Verdict};
 pub struct Change<'a> {
     pub before: &'a LockState,
     pub after: &'a LockState,
-    /// Who made it.
-    pub by: Token,
-    pub priority: i32,
-    /// The older try whose hold or place it may take over.
-    pub replaces: Option<Token>,
+    /// What whoever made it asks for.
+    pub request: &'a Request,
     /// Whose processes somebody knows to be dead.
     pub known_dead: &'a BTreeSet<Token>,
     pub at: Real,
@@ -26,9 +23,25 @@ impl Change<'_> {
         self.after.holders.iter().filter(|h| self.before.holder(h.token).is_none())
     }
 
+    /// Whether the place of `waiter` is one that `token` of `owner` has or takes over: a retry does so, a
+    /// pipeline's member only from the try that it names.
+    pub fn is_place_of(&self, waiter: &Waiter, token: Token, owner: &Owner) -> bool {
+        waiter.token == token
+            || waiter.owner == *owner && (!owner.has_members() || self.request.replaces == Some(waiter.token))
+    }
+
+    /// Whether the pipeline of `holder`, which it adds, held already and goes on.
+    pub fn joins(&self, holder: &Holder) -> bool {
+        let goes_on = |h: &Holder| h.between || self.after.holder(h.token).is_some();
+        let is_own = |h: &&Holder| holder.owner.has_members() && h.owner == holder.owner;
+        self.before.holders.iter().filter(is_own).any(goes_on)
+    }
+
     /// Whether it takes a hold over from an older try.
     pub fn takes_hold_over(&self) -> bool {
-        self.replaces.is_some_and(|old| self.before.holder(old).is_some() && self.after.holder(old).is_none())
+        self.request
+            .replaces
+            .is_some_and(|old| self.before.holder(old).is_some() && self.after.holder(old).is_none())
     }
 }
 
@@ -41,10 +54,21 @@ pub struct Claim {
     pub limit: u32,
 }
 
+impl From<&Waiter> for Claim {
+    fn from(w: &Waiter) -> Self {
+        Self { owner: w.owner.clone(), token: w.token, mode: w.mode, limit: w.limit.0 }
+    }
+}
+
 impl From<&Holder> for Claim {
     fn from(h: &Holder) -> Self {
         Self { owner: h.owner.clone(), token: h.token, mode: h.mode, limit: h.limit.0 }
     }
+}
+
+/// Those who hold the lock; who reserves it does not.
+pub fn holding(state: &LockState) -> impl Iterator<Item = Claim> + '_ {
+    state.holders.iter().filter(|h| h.reserved.is_none()).map(Claim::from)
 }
 
 /// Whether these may hold together.
@@ -54,7 +78,7 @@ pub fn get_on(claims: &[Claim]) -> bool {
     };
     let holds: BTreeSet<String> = claims.iter().map(name).collect();
     let one_mode = claims.windows(2).all(|pair| pair[0].mode == pair[1].mode);
-    let fits = claims.iter().all(|c| holds.len() <= c.limit as usize);
+    let fits = claims.iter().all(|c| holds.len() <= c.limit.max(1) as usize);
     holds.len() <= 1 || (one_mode && fits)
 }
 
@@ -77,7 +101,7 @@ impl Audit {
         self.fences(change)?;
         self.removals(change)?;
         entries_are_single(change.after)?;
-        let claims: Vec<Claim> = change.after.holders.iter().map(Claim::from).collect();
+        let claims: Vec<Claim> = holding(change.after).collect();
         if !get_on(&claims) {
             return Err(format!("these hold together: {claims:?}"));
         }
@@ -108,9 +132,9 @@ impl Audit {
         for holder in change.before.holders.iter().filter(|h| change.after.holder(h.token).is_none()) {
             let token = holder.token;
             let silent = |since: Real| change.at - since >= u64::try_from(LEASE.as_millis()).unwrap();
-            let fair = token == change.by
+            let fair = token == change.request.token
                 || change.known_dead.contains(&token)
-                || change.takes_hold_over() && change.replaces == Some(token)
+                || change.takes_hold_over() && change.request.replaces == Some(token)
                 || match holder.term {
                     Term::Live { .. } => self.beats.get(&token).is_some_and(|(_, since)| silent(*since)),
                     Term::Static { until } => {
@@ -118,7 +142,10 @@ impl Audit {
                     }
                 };
             if !fair {
-                return Err(format!("{token:?} lost its hold to {:?} at {}", change.by, change.at));
+                return Err(format!(
+                    "{token:?} lost its hold to {:?} at {}",
+                    change.request.token, change.at
+                ));
             }
         }
         Ok(())

@@ -2,28 +2,42 @@
 
 use std::collections::BTreeMap;
 
-use pipeline_lock::lock::{LockState, Token, Waiter};
+use pipeline_lock::lock::{self, LockState, Token, Waiter};
 
 use crate::{
     Real, Verdict,
-    audit::{Change, Claim, get_on},
+    audit::{Change, Claim, get_on, holding},
 };
 
 /// The claim window by the fastest clock.
 const SHORTEST_WINDOW: Real = 15_000 * 1000 / 1050;
 
+/// Where a waiter stands.
+#[derive(Clone, Copy, Default)]
+struct Place {
+    /// When it came: by count, not by clock.
+    arrival: u64,
+    /// How many later ones went first by a higher priority.
+    overtaken: i32,
+}
+
 #[derive(Default)]
 pub struct Order {
-    /// When each waiter came: by count, not by clock.
-    arrivals: BTreeMap<Token, u64>,
+    places: BTreeMap<Token, Place>,
     arrived: u64,
+    /// The highest priority that anyone has asked for.
+    highest: i32,
     /// Since when each could claim, and how often it had been passed over by then.
     could_claim: BTreeMap<Token, (u32, Real)>,
 }
 
+/// Smaller ones go first: by priority and what it has come to, then the newest, then in order of arrival.
+type Turn = (i32, i64);
+
 impl Order {
     /// Checks a change against the order of arrival; `timed` says whether passing needs a claim window.
     pub fn check(&mut self, change: &Change<'_>, timed: bool) -> Verdict {
+        self.highest = self.highest.max(change.request.priority);
         self.grants_are_in_turn(change, timed)?;
         self.nobody_is_dropped(change)?;
         self.note_arrivals(change)?;
@@ -31,26 +45,37 @@ impl Order {
         Ok(())
     }
 
-    fn turn(&self, waiter: &Waiter) -> (i32, u64) {
-        (-waiter.priority, self.arrivals[&waiter.token])
+    fn turn(&self, waiter: &Waiter) -> Turn {
+        let place = self.places[&waiter.token];
+        turn(waiter.priority + place.overtaken, waiter.order, place.arrival)
     }
 
-    fn grants_are_in_turn(&self, change: &Change<'_>, timed: bool) -> Verdict {
-        for holder in change.granted() {
-            let joins =
-                holder.owner.has_members() && change.before.holders.iter().any(|h| h.owner == holder.owner);
-            if joins || change.takes_hold_over() {
+    fn grants_are_in_turn(&mut self, change: &Change<'_>, timed: bool) -> Verdict {
+        for holder in change.granted().filter(|h| h.reserved.is_none()) {
+            if change.joins(holder) || change.takes_hold_over() {
                 continue;
             }
-            // A retry stands where the try before it stood.
-            let own = change.before.waiter(holder.token).or_else(|| {
-                change.before.queue.iter().find(|w| {
-                    w.owner == holder.owner && (!w.owner.has_members() || Some(w.token) == change.replaces)
-                })
-            });
-            let turn = own.map_or((-change.priority, u64::MAX), |own| self.turn(own));
-            for waiter in change.before.queue.iter().filter(|w| self.turn(w) < turn) {
-                self.is_passed_fairly(waiter, change, timed)?;
+            // A retry stands where the try before it stood, with what it asks for now.
+            let own = change.before.queue.iter().find(|w| change.is_place_of(w, holder.token, &holder.owner));
+            let newcomer = Place { arrival: u64::MAX / 4, overtaken: 0 };
+            let place = own.map_or(newcomer, |own| self.places[&own.token]);
+            let (arrival, rank) = (place.arrival, change.request.priority + place.overtaken);
+            let turn = turn(rank, change.request.order, arrival);
+            let others = || change.before.queue.iter().filter(|w| own.is_none_or(|own| own.token != w.token));
+            let ahead: Vec<&Waiter> = others().filter(|w| self.turn(w) < turn).collect();
+            if !room_is_left_for(&ahead, change.after) {
+                for waiter in ahead {
+                    self.is_passed_fairly(waiter, change, timed)?;
+                }
+            }
+            for waiter in others() {
+                let place = self.places.get_mut(&waiter.token).ok_or("a waiter without a place")?;
+                if place.arrival < arrival && waiter.priority + place.overtaken < rank {
+                    place.overtaken += 1;
+                    if place.overtaken > self.highest - waiter.priority {
+                        return Err(format!("{:?} was overtaken {} times", waiter.token, place.overtaken));
+                    }
+                }
             }
         }
         Ok(())
@@ -65,11 +90,14 @@ impl Order {
             None => waiter.missed >= 1,
         };
         if !on_record {
-            return Err(format!("{token:?} was overtaken by {:?} at {}", change.by, change.at));
+            return Err(format!("{token:?} was overtaken by {:?} at {}", change.request.token, change.at));
         }
         let waited = self.could_claim.get(&token).map(|(_, since)| change.at - since);
         if waited.is_none_or(|waited| timed && waited < SHORTEST_WINDOW) {
-            return Err(format!("{token:?} was passed over after {waited:?} ms by {:?}", change.by));
+            return Err(format!(
+                "{token:?} was passed over after {waited:?} ms by {:?}",
+                change.request.token
+            ));
         }
         Ok(())
     }
@@ -80,16 +108,14 @@ impl Order {
             let retried = change.after.queue.iter().map(|w| (&w.owner, w.token));
             let retried = retried.chain(change.after.holders.iter().map(|h| (&h.owner, h.token)));
             let is_retry = |(owner, new): (&_, Token)| {
-                *owner == waiter.owner
-                    && new == change.by
-                    && (!waiter.owner.has_members() || change.replaces == Some(token))
+                new == change.request.token && change.is_place_of(waiter, new, owner)
             };
-            let fair = token == change.by
+            let fair = token == change.request.token
                 || change.known_dead.contains(&token)
                 || waiter.missed >= 1 && change.granted().next().is_some()
                 || retried.into_iter().any(is_retry);
             if !fair {
-                return Err(format!("{token:?} was dropped from the queue by {:?}", change.by));
+                return Err(format!("{token:?} was dropped from the queue by {:?}", change.request.token));
             }
         }
         Ok(())
@@ -98,24 +124,29 @@ impl Order {
     fn note_arrivals(&mut self, change: &Change<'_>) -> Verdict {
         for waiter in change.after.queue.iter().filter(|w| change.before.waiter(w.token).is_none()) {
             let old = change.before.queue.iter().find(|w| {
-                w.owner == waiter.owner
-                    && change.after.waiter(w.token).is_none()
-                    && (!w.owner.has_members() || Some(w.token) == change.replaces)
+                change.after.waiter(w.token).is_none() && change.is_place_of(w, waiter.token, &waiter.owner)
             });
-            let arrival = match old {
+            let place = match old {
                 Some(old) if old.ticket != waiter.ticket => {
                     return Err(format!("{:?} lost the place of {:?}", waiter.token, old.token));
                 }
-                Some(old) => self.arrivals[&old.token],
+                Some(old) => self.places[&old.token],
                 None => {
                     self.arrived += 1;
-                    self.arrived
+                    Place { arrival: self.arrived, overtaken: 0 }
                 }
             };
-            self.arrivals.insert(waiter.token, arrival);
+            self.places.insert(waiter.token, place);
         }
-        let places: Vec<(i32, u64)> = change.after.in_order().into_iter().map(|w| self.turn(w)).collect();
-        if places.is_sorted() { Ok(()) } else { Err(format!("the queue is out of order: {places:?}")) }
+        let order = change.after.in_order();
+        let places: Vec<Turn> = order.iter().map(|w| self.turn(w)).collect();
+        if !places.is_sorted() {
+            return Err(format!("the queue is out of order: {places:?}"));
+        }
+        match order.iter().find(|w| i64::from(w.overtaken) != i64::from(self.places[&w.token].overtaken)) {
+            Some(w) => Err(format!("{:?} counts {} who went first", w.token, w.overtaken)),
+            None => Ok(()),
+        }
     }
 
     fn note_claims(&mut self, change: &Change<'_>) {
@@ -132,11 +163,17 @@ impl Order {
 
 /// The waiters at the front that each get on with those who hold.
 fn could_claim(state: &LockState) -> Vec<&Waiter> {
-    let with = |w: &Waiter| {
-        let claim = Claim { owner: w.owner.clone(), token: w.token, mode: w.mode, limit: w.limit.0 };
-        let mut claims: Vec<Claim> = state.holders.iter().map(Claim::from).collect();
-        claims.push(claim);
-        get_on(&claims)
-    };
+    let with = |w: &Waiter| get_on(&holding(state).chain([Claim::from(w)]).collect::<Vec<_>>());
     state.in_order().into_iter().take_while(|w| with(w)).collect()
+}
+
+fn turn(rank: i32, order: lock::Order, arrival: u64) -> Turn {
+    let arrival = i64::try_from(arrival).unwrap();
+    (-rank, if order == lock::Order::Newest { -arrival } else { arrival })
+}
+
+/// Whether all of these can still have the lock together, beside those who hold it.
+fn room_is_left_for(waiters: &[&Waiter], state: &LockState) -> bool {
+    let waiting = waiters.iter().map(|w| Claim::from(*w));
+    get_on(&holding(state).chain(waiting).collect::<Vec<_>>())
 }

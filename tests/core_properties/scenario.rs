@@ -22,6 +22,7 @@ pub struct Job {
     pub start: Real,
     pub kind: Kind,
     pub priority: i32,
+    pub order: Order,
     /// The pipeline that it is a member of, if its hold is a pipeline's.
     pub pipeline: Option<u64>,
     pub host: usize,
@@ -107,7 +108,7 @@ impl Job {
             mode,
             limit,
             priority: self.priority,
-            order: Order::First,
+            order: self.order,
             line: None,
             max_queue: None,
             term: Term::Live { beat: Beat(0), lease: Some(LEASE) },
@@ -159,22 +160,23 @@ fn fate() -> impl Strategy<Value = Fate> {
 pub fn job() -> impl Strategy<Value = Job> {
     let clock = (1000..=1050u64, -100_000..100_000i64)
         .prop_map(|(rate_permille, wall_offset)| Clock { rate_permille, wall_offset });
-    let priority = prop_oneof![5 => Just(0), 1 => -1..=1i32];
+    let priority = prop_oneof![5 => Just(0), 2 => -2..=2i32];
+    let order = prop_oneof![5 => Just(Order::First), 1 => Just(Order::Newest)];
     let pipeline = prop_oneof![4 => Just(None), 1 => (1..=2u64).prop_map(Some)];
     let times = (0..30_000u64, 0..25_000u64);
-    (times, kind(), priority, pipeline, 0..3usize, clock, prop::bool::weighted(0.95), fate()).prop_map(
-        |((start, work), kind, priority, pipeline, host, clock, may_wait, fate)| Job {
+    (times, kind(), (priority, order), pipeline, 0..3usize, clock, prop::bool::weighted(0.95), fate())
+        .prop_map(|((start, work), kind, (priority, order), pipeline, host, clock, may_wait, fate)| Job {
             start,
             kind,
             priority,
+            order,
             pipeline,
             host,
             clock,
             work,
             may_wait,
             fate,
-        },
-    )
+        })
 }
 
 /// Any scenario.

@@ -106,15 +106,8 @@ impl Walk {
         if self.state.rev == before.rev {
             self.state.seal(EpochMs(START + self.at));
         }
-        let change = Change {
-            before: &before,
-            after: &self.state,
-            by: request.token,
-            priority: request.priority,
-            replaces: request.replaces,
-            known_dead: &dead,
-            at: self.at,
-        };
+        let change =
+            Change { before: &before, after: &self.state, request: &request, known_dead: &dead, at: self.at };
         self.audit.check(&change).and_then(|()| self.order.check(&change, false))?;
         comes_back(&self.state)
     }

@@ -258,9 +258,7 @@ impl<'a> World<'a> {
             let change = Change {
                 before: &before,
                 after: &after.ok_or("the document is gone")?,
-                by: request.token,
-                priority: request.priority,
-                replaces: request.replaces,
+                request,
                 known_dead: &self.known_dead,
                 at: self.now,
             };

@@ -4,6 +4,7 @@ mod admission;
 mod codec;
 mod hold;
 mod newer;
+mod order;
 mod passing;
 mod queue;
 mod size;
