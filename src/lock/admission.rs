@@ -96,6 +96,19 @@ impl LockState {
         self.in_order().into_iter().take_while(|w| room.is_there_for(&(*w).into())).collect()
     }
 
+    /// Whether `request` may have the lock now: there is room for it beside those who hold and all who come
+    /// before it. So free slots are claimed by as many at once, and nobody takes one from somebody ahead.
+    pub(super) fn has_its_turn(&self, request: &Request) -> bool {
+        let mut room = Room::beside(&self.holders);
+        for waiter in self.ahead_of(request) {
+            if !room.is_there_for(&waiter.into()) {
+                return false;
+            }
+            room.0.push(waiter.into());
+        }
+        room.is_there_for(&request.into())
+    }
+
     /// The slot that a grant to `request` gets: its pipeline's, or `kept` if it may have that, or the smallest
     /// that nobody has. Where there is room it lies below the request's limit: fewer hold than that.
     pub(super) fn slot_for(&self, request: &Request, kept: Option<u32>) -> u32 {

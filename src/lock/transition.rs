@@ -18,7 +18,7 @@ impl LockState {
                 self.grant(request);
                 return Outcome::Granted;
             }
-        } else if self.admits(request) && self.ahead_of(request).is_empty() {
+        } else if self.has_its_turn(request) {
             self.overtake(request);
             self.grant(request);
             return Outcome::Granted;

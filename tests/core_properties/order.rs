@@ -62,7 +62,9 @@ impl Order {
             let (arrival, rank) = (place.arrival, change.request.priority + place.overtaken);
             let turn = turn(rank, change.request.order, arrival);
             let others = || change.before.queue.iter().filter(|w| own.is_none_or(|own| own.token != w.token));
-            let ahead: Vec<&Waiter> = others().filter(|w| self.turn(w) < turn).collect();
+            let is_out =
+                |w: &&Waiter| change.known_dead.contains(&w.token) && change.after.waiter(w.token).is_none();
+            let ahead: Vec<&Waiter> = others().filter(|w| self.turn(w) < turn && !is_out(w)).collect();
             if !room_is_left_for(&ahead, change.after) {
                 for waiter in ahead {
                     self.is_passed_fairly(waiter, change, timed)?;
@@ -86,7 +88,6 @@ impl Order {
         let token = waiter.token;
         let on_record = match change.after.waiter(token) {
             Some(after) => after.missed == waiter.missed + 1,
-            None if change.known_dead.contains(&token) => return Ok(()),
             None => waiter.missed >= 1,
         };
         if !on_record {

@@ -21,6 +21,39 @@ fn a_newcomer_queues_behind_waiters_even_if_the_lock_is_free() {
 }
 
 #[test]
+fn free_slots_are_claimed_by_as_many_waiters_in_any_order() {
+    let pooled = |n| counted(n, 2);
+    let mut state = lock(&[&pooled(1), &pooled(2), &pooled(3), &pooled(4), &pooled(5)]);
+    state.release(token(1));
+    assert_eq!(ask(&mut state, &pooled(4)), Outcome::Queued, "one slot is the head's");
+    state.release(token(2));
+    assert_eq!(ask(&mut state, &pooled(5)), Outcome::Queued, "two slots are for two");
+    assert_eq!(ask(&mut state, &pooled(4)), Outcome::Granted);
+    assert_eq!(ask(&mut state, &pooled(6)), Outcome::Queued);
+    assert_eq!(ask(&mut state, &pooled(3)), Outcome::Granted);
+}
+
+#[test]
+fn a_newcomer_takes_a_slot_that_nobody_ahead_of_it_needs() {
+    let pooled = |n| counted(n, 3);
+    let mut state = lock(&[&pooled(1), &pooled(2), &pooled(3), &pooled(4)]);
+    state.release(token(1));
+    assert_eq!(ask(&mut state, &pooled(5)), Outcome::Queued);
+    state.release(token(2));
+    state.release(token(3));
+    assert_eq!(ask(&mut state, &pooled(6)), Outcome::Granted);
+}
+
+#[test]
+fn nobody_goes_past_one_who_needs_the_lock_alone() {
+    let mut state = lock(&[&job(1), &shared(2), &job(3), &shared(4)]);
+    state.release(token(1));
+    assert_eq!(ask(&mut state, &shared(4)), Outcome::Queued, "the third can't hold beside the second");
+    assert_eq!(ask(&mut state, &shared(2)), Outcome::Granted);
+    assert_eq!(ask(&mut state, &shared(4)), Outcome::Queued);
+}
+
+#[test]
 fn a_shared_newcomer_does_not_overtake_an_exclusive_waiter() {
     let mut state = lock(&[&shared(1), &job(2)]);
     assert_eq!(ask(&mut state, &shared(3)), Outcome::Queued);
