@@ -57,12 +57,13 @@ impl HereJob {
 
     /// The pipeline, as an owner.
     pub fn pipeline(&self) -> Option<Owner> {
-        Some(Owner::pipeline(self.facts.host.as_deref()?, self.facts.pipeline_id?))
+        let facts = &self.facts;
+        Some(Owner::pipeline(facts.host.as_deref()?, facts.project_id.unwrap_or(0), facts.pipeline_id?))
     }
 
     /// The job, as an owner.
     pub fn owner(&self) -> Owner {
-        Owner::job(self.facts.host.as_deref().unwrap_or_default(), self.facts.job_id)
+        self.facts.job_owner()
     }
 
     /// The job's id.

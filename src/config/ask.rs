@@ -1,4 +1,4 @@
-//! What a job asks for by its variables: PIPELINE_LOCK, PIPELINE_LOCK_WAIT, PIPELINE_LOCK_MODE.
+//! What a job asks for by its variables: PIPELINE_LOCK and those that begin with PIPELINE_LOCK_.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,11 +8,19 @@ use super::policy_error::PolicyError;
 use super::rule::MAX_LOCKS;
 use super::suggest::{nearest, shown};
 use super::variables::JobVariables;
-use super::words::{Mode, Word};
+use super::words::{OnTimeout, Release, Scope, Word};
+use crate::lock::{Mode, PRIORITIES};
 
-const NAMES: &str = "PIPELINE_LOCK";
-const WAIT: &str = "PIPELINE_LOCK_WAIT";
-const MODE: &str = "PIPELINE_LOCK_MODE";
+pub(super) const NAMES: &str = "PIPELINE_LOCK";
+pub(super) const WAIT: &str = "PIPELINE_LOCK_WAIT";
+pub(super) const MODE: &str = "PIPELINE_LOCK_MODE";
+pub(super) const PRIORITY: &str = "PIPELINE_LOCK_PRIORITY";
+pub(super) const SCOPE: &str = "PIPELINE_LOCK_SCOPE";
+pub(super) const ON_TIMEOUT: &str = "PIPELINE_LOCK_ON_TIMEOUT";
+pub(super) const RELEASE: &str = "PIPELINE_LOCK_RELEASE";
+pub(super) const PARENT: &str = "PIPELINE_LOCK_PARENT";
+
+const OURS: &[&str] = &[NAMES, WAIT, MODE, PRIORITY, SCOPE, ON_TIMEOUT, RELEASE, PARENT];
 
 /// What the job asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,6 +28,11 @@ pub(super) struct Ask {
     pub(super) locks: Option<AskedLocks>,
     pub(super) wait: Option<Duration>,
     pub(super) mode: Option<Mode>,
+    pub(super) priority: Option<i32>,
+    pub(super) scope: Option<Scope>,
+    pub(super) on_timeout: Option<OnTimeout>,
+    pub(super) release: Option<Release>,
+    pub(super) parent: Option<u64>,
     /// What the author should know: variables that look like ours and aren't.
     pub(super) notes: Vec<String>,
 }
@@ -40,6 +53,11 @@ impl Ask {
             locks: read(variables, NAMES, read_names)?,
             wait: read(variables, WAIT, wait)?,
             mode: read(variables, MODE, Mode::read)?,
+            priority: read(variables, PRIORITY, read_priority)?,
+            scope: read(variables, SCOPE, Scope::read)?,
+            on_timeout: read(variables, ON_TIMEOUT, OnTimeout::read)?,
+            release: read(variables, RELEASE, Release::read)?,
+            parent: read(variables, PARENT, read_parent)?,
             notes: variables.names_from(NAMES).filter_map(note).collect(),
         })
     }
@@ -91,9 +109,26 @@ fn read_names(value: &str) -> Result<AskedLocks, String> {
     Ok(AskedLocks::Names(names.into_iter().map(str::to_owned).collect()))
 }
 
+fn read_priority(value: &str) -> Result<i32, String> {
+    let (least, most) = (PRIORITIES.start(), PRIORITIES.end());
+    let priority = value.parse().ok().filter(|priority| PRIORITIES.contains(priority));
+    priority
+        .ok_or_else(|| format!("is to be a whole number from {least} to {most}, but is `{}`", shown(value)))
+}
+
+fn read_parent(value: &str) -> Result<u64, String> {
+    let id = value.bytes().all(|byte| byte.is_ascii_digit()).then(|| value.parse().ok()).flatten();
+    id.filter(|id| *id > 0).ok_or_else(|| {
+        format!(
+            "is to be the id of the parent pipeline, a whole number above 0, but is `{}`: the job that triggers the \
+             child pipeline gives it on by `variables: {{ PIPELINE_LOCK_PARENT: $CI_PIPELINE_ID }}`",
+            shown(value)
+        )
+    })
+}
+
 /// What to tell the author of a variable that looks like one of ours.
 fn note(variable: &str) -> Option<String> {
-    const OURS: &[&str] = &[NAMES, WAIT, MODE];
     if OURS.contains(&variable) || !variable[NAMES.len()..].starts_with('_') {
         return None;
     }

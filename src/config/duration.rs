@@ -31,6 +31,8 @@ pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
         return Err(DurationError::Malformed(shown(text)));
     }
     let millis_per_unit: u64 = match unit {
+        // Nothing is nothing in every unit.
+        "" if number.bytes().all(|digit| digit == b'0') => 1,
         "" => return Err(DurationError::NoUnit(shown(number))),
         "ms" => 1,
         "s" => 1_000,

@@ -165,6 +165,18 @@ pub enum Problem {
         /// The most that is allowed.
         most: Duration,
     },
+    /// A number that no set-up can want. Choose one within the bounds.
+    #[error("`{key}` is {value}: it is to be a whole number from {least} to {most}")]
+    NotWithin {
+        /// The key.
+        key: &'static str,
+        /// Its value, as shown.
+        value: String,
+        /// The least that is allowed.
+        least: String,
+        /// The most that is allowed.
+        most: String,
+    },
     /// A value that the key can't have. The message says what it can.
     #[error("`{key}`: {why}")]
     Value {

@@ -4,6 +4,7 @@
 //! [`JobVariables`] is what the job's author says, and [`decide`] turns the three into a [`Decision`].
 
 mod ask;
+mod decision;
 mod duration;
 mod environment;
 mod error;
@@ -12,7 +13,9 @@ mod facts;
 mod forgery_tests;
 mod glob;
 mod load;
+mod manner;
 mod matcher;
+mod owners;
 mod ownership;
 mod policy;
 mod policy_error;
@@ -22,25 +25,28 @@ mod reader;
 mod repo_url;
 mod rule;
 mod rule_ref;
-mod scope;
 mod settings;
 #[cfg(test)]
 mod settings_tests;
 mod store;
 mod suggest;
 mod template;
+mod values;
 mod variables;
+mod wanted;
 mod words;
 mod yaml;
 
+pub use decision::{Decision, Origin, Origins, PassedOver, WantedLock};
 pub use duration::{DurationError, parse_duration, show_duration};
 pub use environment::Environment;
 pub use error::{ConfigError, NamedBy, Place, Problem};
 pub use facts::{FactsError, JobFacts};
 pub use glob::Globs;
 pub use load::{load, load_with};
+pub use manner::Manner;
 pub use matcher::Matcher;
-pub use policy::{Decision, WantedLock, decide};
+pub use policy::decide;
 pub use policy_error::PolicyError;
 pub use rule::{Rule, Shared};
 pub use rule_ref::RuleRef;
@@ -48,4 +54,4 @@ pub use settings::{Config, DEFAULT_FILE, Source};
 pub use store::StoreConfig;
 pub use template::{Template, TemplateError};
 pub use variables::JobVariables;
-pub use words::{Mode, Orphan, Survivors};
+pub use words::{OnLost, OnTimeout, Orphan, Scope, Survivors};

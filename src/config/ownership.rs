@@ -22,8 +22,8 @@
 //! of another instance that uses the same store shares that instance's names. It says so itself.)
 
 use super::facts::JobFacts;
-use super::scope::is_identity;
 use super::template::{Part, Template, TemplateError};
+use super::values::is_identity;
 
 /// What may stand between a project's own prefix and the rest of a name.
 const BOUNDARIES: [char; 2] = ['/', ':'];

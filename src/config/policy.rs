@@ -1,56 +1,29 @@
 //! Which locks a job takes.
 
-use std::time::Duration;
-
-use super::ask::{Ask, AskedLocks};
-use super::duration::show_duration;
+use super::ask::{self, Ask, AskedLocks};
+use super::decision::{Decision, PassedOver, WantedLock};
 use super::facts::JobFacts;
 use super::matcher::{Verdict, in_projects};
 use super::ownership;
 use super::policy_error::PolicyError;
 use super::rule::Rule;
 use super::rule_ref::RuleRef;
-use super::scope::Scope;
 use super::settings::Config;
 use super::suggest::shown;
 use super::template::Template;
+use super::values::Values;
 use super::variables::JobVariables;
-use super::words::Mode;
+use super::wanted::Wish;
+use super::words::Scope;
 use crate::lock::LockName;
-
-/// What was decided about a job.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Decision {
-    /// The locks to take, no two of one name, in the order in which they were named. None: the job runs without.
-    pub locks: Vec<WantedLock>,
-    /// The rule that decided; none if no rule matches.
-    pub rule: Option<RuleRef>,
-    /// Why, in a sentence.
-    pub why: String,
-    /// The rules before it and why each doesn't match, a line each.
-    pub passed_over: Vec<String>,
-    /// What the job's author should be told, a line each.
-    pub notes: Vec<String>,
-}
-
-/// A lock that a job is to take.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WantedLock {
-    /// Its name.
-    pub name: LockName,
-    /// How it is held.
-    pub mode: Mode,
-    /// How long the job may wait for it. Nothing: it is tried once.
-    pub wait: Duration,
-}
 
 /// Decides which locks a job takes.
 ///
 /// The first rule that matches has its say. The job's variables may then choose other names (those of its own
-/// project, or shared ones), none at all, or a shorter wait, as far as the rule lets them.
+/// project, or shared ones), none at all, or other terms, as far as the rule lets them.
 pub fn decide(config: &Config, facts: &JobFacts, variables: &JobVariables) -> Result<Decision, PolicyError> {
     let ask = Ask::read(variables)?;
-    let job = Job { config, scope: Scope { facts, variables } };
+    let job = Job { config, values: Values { facts, variables } };
     let (rule, passed_over) = job.first_match()?;
     let (locks, why) = match &ask.locks {
         None => job.by_rule(rule, &ask)?,
@@ -58,7 +31,17 @@ pub fn decide(config: &Config, facts: &JobFacts, variables: &JobVariables) -> Re
         Some(AskedLocks::Names(names)) => job.by_request(rule, names, &ask)?,
     };
     let rule = rule.map(|found| job.reference(found));
-    Ok(Decision { locks, rule, why, passed_over, notes: ask.notes })
+    let of_pipeline = locks.iter().any(|lock| lock.scope == Scope::Pipeline);
+    let parent = ask.parent.filter(|_| of_pipeline);
+    let release_after = ask.release.is_some() && of_pipeline;
+    let mut notes = ask.notes;
+    if ask.release.is_some() && !of_pipeline {
+        notes.push(format!(
+            "{} has no effect: no lock of this job is its pipeline's (`scope: pipeline`), each ends with the job",
+            ask::RELEASE
+        ));
+    }
+    Ok(Decision { locks, rule, why, passed_over, release_after, parent, notes })
 }
 
 /// A rule and its place among the rules.
@@ -66,7 +49,7 @@ type Found<'a> = (usize, &'a Rule);
 
 struct Job<'a> {
     config: &'a Config,
-    scope: Scope<'a>,
+    values: Values<'a>,
 }
 
 impl<'a> Job<'a> {
@@ -75,12 +58,12 @@ impl<'a> Job<'a> {
     }
 
     /// The first rule that matches, and why those before it don't.
-    fn first_match(&self) -> Result<(Option<Found<'a>>, Vec<String>), PolicyError> {
+    fn first_match(&self) -> Result<(Option<Found<'a>>, Vec<PassedOver>), PolicyError> {
         let mut passed_over = Vec::new();
         for found in self.config.rules.iter().enumerate() {
             match self.matches(found.1) {
                 Verdict::Yes => return Ok((Some(found), passed_over)),
-                Verdict::No(why) => passed_over.push(format!("{}: {why}", self.reference(found))),
+                Verdict::No(why) => passed_over.push(PassedOver { rule: self.reference(found), why }),
                 Verdict::Unknown(fact) => {
                     return Err(PolicyError::Untold { rule: self.reference(found), fact });
                 }
@@ -90,7 +73,7 @@ impl<'a> Job<'a> {
     }
 
     fn matches(&self, rule: &Rule) -> Verdict {
-        let Scope { facts, variables } = self.scope;
+        let Values { facts, variables } = self.values;
         let shared = match &rule.shared {
             Some(shared) if shared.on_request => {
                 return Verdict::No("it is only for jobs that ask for it (`on_request: true`)".to_owned());
@@ -111,7 +94,7 @@ impl<'a> Job<'a> {
         let reference = self.reference(found);
         let mut locks: Vec<WantedLock> = Vec::new();
         for template in &found.1.names {
-            let lock = self.wanted(self.expand(found, template)?, Some(found), ask)?;
+            let lock = self.wish(Some(found), true, ask).wanted(self.expand(found, template)?)?;
             if locks.iter().all(|known| known.name != lock.name) {
                 locks.push(lock);
             }
@@ -144,8 +127,8 @@ impl<'a> Job<'a> {
         let mut locks: Vec<WantedLock> = Vec::new();
         for name in names {
             let lock = match self.shared(name)? {
-                Some((found, name)) => self.wanted(name, Some(found), ask)?,
-                None => self.wanted(self.own(name)?, rule, ask)?,
+                Some((found, name)) => self.wish(Some(found), true, ask).wanted(name)?,
+                None => self.own_wanted(self.own(name)?, rule, ask)?,
             };
             if let Some(same) = locks.iter().find(|known| known.name == lock.name) {
                 let why = format!("names `{}` twice: name each lock once", same.name);
@@ -167,22 +150,22 @@ impl<'a> Job<'a> {
                 if made.as_str() != name {
                     continue;
                 }
-                if in_projects(&shared.projects, self.scope.facts) == Verdict::Yes {
+                if in_projects(&shared.projects, self.values.facts) == Verdict::Yes {
                     return Ok(Some((found, made)));
                 }
                 refused = refused.or(Some(found));
             }
         }
         refused.map_or(Ok(None), |found| {
-            let project = self.scope.facts.project_path.clone().unwrap_or_default();
+            let project = self.values.facts.project_path.clone().unwrap_or_default();
             Err(PolicyError::NotSharedWith { name: shown(name), rule: self.reference(found), project })
         })
     }
 
     /// The name under the job's own project that the job means by `name`.
     fn own(&self, name: &str) -> Result<LockName, PolicyError> {
-        let prefix = ownership::own_prefix(self.scope.facts).ok_or(PolicyError::NoIdentity)?;
-        let host = self.scope.facts.host.as_deref().unwrap_or_default();
+        let prefix = ownership::own_prefix(self.values.facts).ok_or(PolicyError::NoIdentity)?;
+        let host = self.values.facts.host.as_deref().unwrap_or_default();
         if !ownership::lies_under(name, &prefix) && ownership::lies_under(name, host) {
             return Err(PolicyError::AnotherProjects { name: shown(name) });
         }
@@ -193,14 +176,14 @@ impl<'a> Job<'a> {
 
     /// The name that a rule's template makes for this job.
     fn expand(&self, found: Found<'_>, template: &Template) -> Result<LockName, PolicyError> {
-        let facts = self.scope.facts;
+        let facts = self.values.facts;
         let rule = || self.reference(found);
         let prefix = match found.1.shared {
             Some(_) => None,
             None => Some(ownership::own_prefix(facts).ok_or(PolicyError::NoIdentity)?),
         };
         let missing = |name: &str| PolicyError::MissingVariable { rule: rule(), variable: name.to_owned() };
-        let name = template.expand(|name| self.scope.value(name).map_err(|_| missing(name)), missing)?;
+        let name = template.expand(|name| self.values.value(name).map_err(|_| missing(name)), missing)?;
         let forged = match prefix {
             Some(prefix) => !ownership::lies_under(&name, &prefix),
             None => ownership::shared_name_is_forged(template, &name, facts),
@@ -211,19 +194,26 @@ impl<'a> Job<'a> {
         checked(name, &rule().to_string())
     }
 
-    /// The lock `name`, by the mode and wait of `rule` as far as the job doesn't ask for others.
-    fn wanted(&self, name: LockName, rule: Option<Found<'_>>, ask: &Ask) -> Result<WantedLock, PolicyError> {
-        let most = rule.and_then(|(_, rule)| rule.wait).unwrap_or(self.config.wait);
-        let wait = ask.wait.unwrap_or(most);
-        if wait > most {
-            let rule = match rule {
-                Some(found) if found.1.wait.is_some() => self.reference(found).to_string(),
-                _ => format!("`wait: {}` of {}", show_duration(most), self.config.source),
-            };
-            return Err(PolicyError::WaitTooLong { asked: wait, most, rule });
-        }
-        let mode = ask.mode.unwrap_or(rule.map(|(_, rule)| rule.mode).unwrap_or_default());
-        Ok(WantedLock { name, mode, wait })
+    /// The lock `name` of the job's own project, which the job names itself, by the rule that makes this name:
+    /// the one that matched, else one that would match as well. If there is none, by the one that matched.
+    fn own_wanted(
+        &self,
+        name: LockName,
+        rule: Option<Found<'_>>,
+        ask: &Ask,
+    ) -> Result<WantedLock, PolicyError> {
+        let others = self.config.rules.iter().enumerate();
+        let others = others.filter(|(_, other)| self.matches(other) == Verdict::Yes);
+        let maker = rule.into_iter().chain(others).find(|found| {
+            let mut made = found.1.names.iter().map(|template| self.expand(*found, template));
+            found.1.shared.is_none() && made.any(|made| made.as_ref() == Ok(&name))
+        });
+        self.wish(maker.or(rule), maker.is_some(), ask).wanted(name)
+    }
+
+    fn wish<'b>(&'b self, rule: Option<Found<'b>>, by_rule: bool, ask: &'b Ask) -> Wish<'b> {
+        let rule = rule.map(|found| (self.reference(found), found.1));
+        Wish { config: self.config, facts: self.values.facts, ask, rule, by_rule }
     }
 }
 

@@ -29,6 +29,34 @@ pub enum PolicyError {
         /// Which rule says so, or which file.
         rule: String,
     },
+    /// The job would go before others that the file puts before it. Ask for less, or have the operator raise
+    /// `max_priority`.
+    #[error(
+        "PIPELINE_LOCK_PRIORITY is {asked}, but {rule} allows at most {most} (`max_priority`): lower it or drop it"
+    )]
+    PriorityTooHigh {
+        /// What the job asks for.
+        asked: i32,
+        /// What it may.
+        most: i32,
+        /// Which rule says so, or which file.
+        rule: String,
+    },
+    /// The job would hold together with others a lock that its rule gives to one at a time. Drop the variable,
+    /// or have the operator allow it.
+    #[error(
+        "{variable} is `{asked}`, but {rule} has `{rule_has}` and lets its jobs share no more than that: drop the variable, or have `jobs_may_share: true` added to the rule"
+    )]
+    MayNotShare {
+        /// The variable.
+        variable: &'static str,
+        /// What the job asks for.
+        asked: String,
+        /// The rule.
+        rule: RuleRef,
+        /// What the rule says.
+        rule_has: String,
+    },
     /// The rule has its jobs take its own locks. Drop `PIPELINE_LOCK`, or have the operator allow it.
     #[error(
         "PIPELINE_LOCK is set, but {rule} lets its jobs choose no locks (`jobs_may_choose: false`): drop it"
@@ -71,6 +99,16 @@ pub enum PolicyError {
     Untold {
         /// The rule.
         rule: RuleRef,
+        /// What isn't known.
+        fact: &'static str,
+    },
+    /// A setting needs to know something that the runner doesn't say. Upgrade the runner, or change the setting.
+    #[error(
+        "{what} needs the job's {fact}, which this runner does not hand over in JOB_RESPONSE_FILE: upgrade the runner or drop the setting"
+    )]
+    Unsaid {
+        /// The setting, and whose it is.
+        what: String,
         /// What isn't known.
         fact: &'static str,
     },
@@ -126,7 +164,7 @@ fn way_out(variable: &str) -> &'static str {
     match variable {
         "CI_ENVIRONMENT_NAME" | "CI_ENVIRONMENT_SLUG" => "give the job an `environment:`",
         "CI_COMMIT_TAG" => "run it for a tag",
-        name if super::scope::is_fact(name) => "upgrade the runner, which does not hand it over",
+        name if super::values::is_fact(name) => "upgrade the runner, which does not hand it over",
         _ => "set it in .gitlab-ci.yml",
     }
 }

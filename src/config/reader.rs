@@ -1,7 +1,10 @@
 //! Typed reading of the file's tree: sections with known keys, and values of one kind.
 
+use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
 use super::duration::parse_duration;
@@ -18,10 +21,22 @@ pub(super) struct Schema {
     pub(super) inner: Option<(&'static str, &'static [&'static str])>,
 }
 
+/// The lines of a section's keys.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct KeyLines(BTreeMap<&'static str, u64>);
+
+impl KeyLines {
+    /// The line of `key`, if the section has it.
+    pub(super) fn of(&self, key: &str) -> Option<u64> {
+        self.0.get(key).copied()
+    }
+}
+
 /// A map of the file, each key of which is known. Keys are taken out one by one.
 #[derive(Debug)]
 pub(super) struct Section {
     pub(super) place: Place,
+    pub(super) lines: KeyLines,
     name: &'static str,
     entries: Vec<(Key, Node)>,
 }
@@ -32,6 +47,20 @@ pub(super) struct Item {
     pub(super) key: &'static str,
     pub(super) place: Place,
     pub(super) value: Value,
+}
+
+/// Where a key's value stands.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Spot {
+    key: &'static str,
+    place: Place,
+}
+
+impl Spot {
+    /// The value there is no good for a reason that the message gives.
+    pub(super) fn bad(self, why: impl Into<String>) -> Fault {
+        Fault::new(self.place, Problem::Value { key: self.key, why: why.into() })
+    }
 }
 
 impl Section {
@@ -56,7 +85,10 @@ impl Section {
                 return Err(Fault::new(key.place, problem));
             }
         }
-        Ok(Self { place: node.place, name: schema.name, entries })
+        let line =
+            |key: &&'static str| Some((*key, entries.iter().find(|(k, _)| k.text == **key)?.0.place.line));
+        let lines = KeyLines(schema.keys.iter().filter_map(line).collect());
+        Ok(Self { place: node.place, lines, name: schema.name, entries })
     }
 
     /// Takes the value of `key` out, if the key is there.
@@ -99,7 +131,12 @@ impl Item {
 
     /// The value is no good for a reason that the message gives.
     pub(super) fn bad(&self, why: impl Into<String>) -> Fault {
-        Fault::new(self.place, Problem::Value { key: self.key, why: why.into() })
+        self.spot().bad(why)
+    }
+
+    /// Where the value stands, for a fault that is found once it has been read.
+    pub(super) const fn spot(&self) -> Spot {
+        Spot { key: self.key, place: self.place }
     }
 
     /// The node as it stands, for a section to be opened from.
@@ -162,6 +199,24 @@ impl Item {
         }
         let (least, most) = bounds.into_inner();
         Err(Fault::new(self.place, Problem::OutOfRange { key, value, least, most }))
+    }
+
+    /// A whole number within bounds.
+    pub(super) fn whole<N: FromStr + PartialOrd + Display>(
+        self,
+        bounds: RangeInclusive<N>,
+    ) -> Result<N, Fault> {
+        let Value::Number(text) = &self.value else { return Err(self.wrong("a whole number")) };
+        let digits = text.strip_prefix('-').unwrap_or(text);
+        if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(self.wrong("a whole number"));
+        }
+        // A number that `N` can't hold is out of its bounds as well.
+        let number = text.parse().ok().filter(|number| bounds.contains(number));
+        number.ok_or_else(|| {
+            let (least, most) = (bounds.start().to_string(), bounds.end().to_string());
+            Fault::new(self.place, Problem::NotWithin { key: self.key, value: shown(text), least, most })
+        })
     }
 
     /// One word out of those that `T` has.

@@ -1,15 +1,12 @@
 //! One rule of the file: which jobs, which locks, and what jobs may change about it.
 
-use std::ops::RangeInclusive;
-use std::time::Duration;
-
 use super::error::{Fault, Problem};
 use super::glob::{Against, Globs};
+use super::manner::Manner;
 use super::matcher::{MATCH_KEYS, Matcher};
 use super::ownership;
-use super::reader::{Item, Schema, Section};
+use super::reader::{Item, KeyLines, Schema, Section};
 use super::template::Template;
-use super::words::Mode;
 use super::yaml::Value;
 
 /// The lock of the rule that is there without any file: each project's jobs one after the other.
@@ -17,10 +14,6 @@ pub(super) const DEFAULT_NAME: &str = "{CI_SERVER_HOST}/{CI_PROJECT_PATH}";
 
 /// How many locks one job may take.
 pub(super) const MAX_LOCKS: usize = 16;
-
-/// How long a job may wait for its locks.
-pub(super) const WAIT_BOUNDS: RangeInclusive<Duration> =
-    Duration::from_millis(1)..=Duration::from_secs(168 * 3_600);
 
 /// A rule. The first one that matches a job decides about it.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,16 +24,15 @@ pub struct Rule {
     pub matcher: Matcher,
     /// The names of the locks; none: its jobs take no lock.
     pub names: Vec<Template>,
-    /// How they are held.
-    pub mode: Mode,
-    /// How long a job may wait, if not as long as the file's `wait` says.
-    pub wait: Option<Duration>,
+    /// How they are taken.
+    pub manner: Manner,
     /// The names are shared by several projects.
     pub shared: Option<Shared>,
     /// Whether its jobs may name other locks by `PIPELINE_LOCK`.
     pub jobs_may_choose: bool,
     /// Whether its jobs may go without a lock by `PIPELINE_LOCK: none`.
     pub opt_out: bool,
+    pub(super) lines: KeyLines,
 }
 
 /// Who shares the names of a rule.
@@ -59,7 +51,18 @@ const RULE: Schema = Schema {
         "name",
         "names",
         "mode",
+        "limit",
+        "resources",
+        "order",
+        "supersede",
+        "priority",
+        "max_priority",
+        "scope",
+        "linger",
         "wait",
+        "on_timeout",
+        "max_queue",
+        "jobs_may_share",
         "shared",
         "projects",
         "on_request",
@@ -77,11 +80,11 @@ impl Rule {
             line: None,
             matcher: Matcher::default(),
             names: vec![name],
-            mode: Mode::default(),
-            wait: None,
+            manner: Manner::default(),
             shared: None,
             jobs_may_choose: true,
             opt_out: true,
+            lines: KeyLines::default(),
         })
     }
 
@@ -99,12 +102,20 @@ impl Rule {
             line: Some(place.line),
             matcher,
             names: read_names(names, shared.is_some())?,
-            mode: section.opt("mode", Item::word)?.unwrap_or_default(),
-            wait: section.opt("wait", |item| item.duration(WAIT_BOUNDS))?,
+            manner: Manner::read(&mut section)?,
             shared,
             jobs_may_choose: section.opt("jobs_may_choose", Item::truth)?.unwrap_or(true),
             opt_out: section.opt("opt_out", Item::truth)?.unwrap_or(true),
+            lines: section.lines,
         })
+    }
+
+    /// Whether a job that takes a lock by this rule may hold it together with others though the rule doesn't
+    /// say so. Where the rule is silent: only a job that may as well go without the lock, so that it weakens
+    /// nothing that the rule demands of it, and only a lock of its own project (`is_own`).
+    pub fn may_share(&self, is_own: bool) -> bool {
+        let unbound = is_own && self.opt_out && self.jobs_may_choose;
+        self.manner.jobs_may_share.unwrap_or(unbound)
     }
 }
 

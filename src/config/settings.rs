@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use super::environment::Environment;
 use super::error::{ConfigError, Fault, Place, Problem};
-use super::reader::{Item, Schema, Section};
-use super::rule::{Rule, WAIT_BOUNDS};
+use super::manner::{WAIT_BOUNDS, WAITING_BOUNDS};
+use super::reader::{Item, KeyLines, Schema, Section};
+use super::rule::Rule;
 use super::store::StoreConfig;
-use super::words::{Orphan, Survivors};
+use super::words::{OnLost, OnTimeout, Orphan, Survivors};
 use super::yaml::{self, Value};
 
 /// The configuration file that explains every key, with all defaults. Parsing it gives the built-in default.
@@ -31,6 +32,14 @@ pub struct Config {
     pub heartbeat: Duration,
     /// How long a job may wait for its locks, unless its rule says otherwise.
     pub wait: Duration,
+    /// What becomes of a job that has waited so long, unless its rule says otherwise.
+    pub on_timeout: OnTimeout,
+    /// How many jobs of this host may wait at once; none: any number.
+    pub max_waiting: Option<u32>,
+    /// What becomes of a running job whose hold is being lost.
+    pub on_lost: OnLost,
+    /// Whether it is kept for each lock who held it last, and how that ended.
+    pub history: bool,
     /// The time from TERM to KILL when a job has to be stopped.
     pub kill_grace: Duration,
     /// The command that runs the job's script, never empty; the script's path is added to it.
@@ -45,6 +54,7 @@ pub struct Config {
     pub cache_dir: Option<PathBuf>,
     /// The rules, never none. The first that matches a job decides.
     pub rules: Vec<Rule>,
+    pub(super) lines: KeyLines,
 }
 
 /// Where a configuration came from.
@@ -73,6 +83,10 @@ pub(super) const FILE: Schema = Schema {
         "lease",
         "heartbeat",
         "wait",
+        "on_timeout",
+        "max_waiting",
+        "on_lost",
+        "history",
         "kill_grace",
         "shell",
         "survivors",
@@ -129,6 +143,10 @@ impl Config {
             lease: lease.unwrap_or(seconds(60)),
             heartbeat: heartbeat.unwrap_or(seconds(15)),
             wait: section.opt("wait", |item| item.duration(WAIT_BOUNDS))?.unwrap_or(seconds(50 * 60)),
+            on_timeout: section.opt("on_timeout", Item::word)?.unwrap_or_default(),
+            max_waiting: section.opt("max_waiting", |item| item.whole(WAITING_BOUNDS))?,
+            on_lost: section.opt("on_lost", Item::word)?.unwrap_or_default(),
+            history: section.opt("history", Item::truth)?.unwrap_or(true),
             kill_grace: kill_grace.unwrap_or(seconds(10)),
             shell: section.opt("shell", read_shell)?.unwrap_or_else(|| vec!["bash".to_owned()]),
             survivors: section.opt("survivors", Item::word)?.unwrap_or_default(),
@@ -137,6 +155,7 @@ impl Config {
             cache_dir: section.opt("cache_dir", Item::path)?,
             rules: section.opt("locks", read_rules)?.map_or_else(|| Ok(vec![Rule::built_in()?]), Ok)?,
             state,
+            lines: section.lines,
         };
         config.check_lease(place)?;
         Ok(config)

@@ -22,7 +22,8 @@ fn the_annotated_file_says_what_the_defaults_are() {
     let mut annotated = parse(DEFAULT_FILE).unwrap();
     let mut nothing = parse("").unwrap();
     for config in [&mut annotated, &mut nothing] {
-        config.rules.iter_mut().for_each(|rule| rule.line = None);
+        config.lines = <_>::default();
+        config.rules.iter_mut().for_each(|rule| (rule.line, rule.lines) = (None, <_>::default()));
     }
     assert_eq!(annotated, nothing);
 }
@@ -82,8 +83,8 @@ fn an_error_names_file_line_column_and_the_way_out() {
     for (text, start, part) in [
         ("wait: 5m\nheartbaet: 5s", "f.yaml:2:1: unknown key `heartbaet`", "did you mean `heartbeat`?"),
         ("wait: 60", "f.yaml:1:7: `wait`", "60s, 60m or 60h"),
-        ("wait: 0s", "f.yaml:1:7: `wait` is 0s", "from 1ms to 168h"),
-        ("wait: 999h", "f.yaml:1:7: `wait` is 999h", "from 1ms to 168h"),
+        ("lease: 0", "f.yaml:1:8: `lease` is 0s", "from 1s to 1h"),
+        ("wait: 999h", "f.yaml:1:7: `wait` is 999h", "from 0s to 168h"),
         ("wait: [5m]", "f.yaml:1:7: `wait` is to be a duration", "is a list"),
         ("wait:", "f.yaml:1:5: `wait`", "but is empty"),
         ("shell: bash -l", "f.yaml:1:8: `shell`", "write [bash, -l]"),

@@ -3,11 +3,21 @@
 use serde::{Deserialize, Serialize};
 
 use super::suggest::{hint, shown};
+use crate::lock::{Mode, Order};
 
 /// A setting that is one word out of a few.
 pub(super) trait Word: Sized + Copy + 'static {
     /// The words and what each means, in the order in which a message lists them.
     const WORDS: &'static [(&'static str, Self)];
+
+    /// The word for it.
+    fn word(self) -> &'static str
+    where
+        Self: PartialEq,
+    {
+        let found = Self::WORDS.iter().find(|(_, meaning)| *meaning == self);
+        found.map_or("", |(word, _)| word)
+    }
 
     /// The meaning of `word`, else the tail of a message that says which words there are.
     fn read(word: &str) -> Result<Self, String> {
@@ -19,25 +29,69 @@ pub(super) trait Word: Sized + Copy + 'static {
     }
 }
 
-/// How a lock is held.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Mode {
-    /// By one holder at a time.
-    #[default]
-    Exclusive,
-}
-
 impl Word for Mode {
-    const WORDS: &'static [(&'static str, Self)] = &[("exclusive", Self::Exclusive)];
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("exclusive", Self::Exclusive), ("shared", Self::Shared)];
 }
 
-impl Mode {
-    /// The word that the file and the job's variables have for it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Exclusive => "exclusive",
-        }
-    }
+impl Word for Order {
+    const WORDS: &'static [(&'static str, Self)] = &[("first", Self::First), ("newest", Self::Newest)];
+}
+
+/// Whose a hold is, and with it when it ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// One job's: it ends with the job.
+    #[default]
+    Job,
+    /// Its pipeline's: the jobs of the pipeline share it, and it stays for a while after each of them.
+    Pipeline,
+}
+
+impl Word for Scope {
+    const WORDS: &'static [(&'static str, Self)] = &[("job", Self::Job), ("pipeline", Self::Pipeline)];
+}
+
+/// What becomes of a job that has waited as long as it may.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnTimeout {
+    /// It fails.
+    #[default]
+    Fail,
+    /// It fails as by its runner's fault, so that GitLab starts it anew where its `retry:` says so.
+    Requeue,
+}
+
+impl Word for OnTimeout {
+    const WORDS: &'static [(&'static str, Self)] = &[("fail", Self::Fail), ("requeue", Self::Requeue)];
+}
+
+/// What becomes of a running job whose hold is being lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnLost {
+    /// It is stopped before anyone else may take the lock.
+    #[default]
+    Stop,
+    /// It goes on, and its log says so. The lock no longer covers it.
+    Continue,
+}
+
+impl Word for OnLost {
+    const WORDS: &'static [(&'static str, Self)] = &[("stop", Self::Stop), ("continue", Self::Continue)];
+}
+
+/// When a job ends the hold of its pipeline before the pipeline's time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Release {
+    /// When the job ends.
+    After,
+}
+
+impl Word for Release {
+    const WORDS: &'static [(&'static str, Self)] = &[("after", Self::After)];
 }
 
 /// What becomes of processes that a job leaves behind when it ends.
@@ -77,7 +131,8 @@ mod tests {
 
     #[test]
     fn an_unknown_mode_names_the_words_there_are() {
-        assert_eq!(Mode::read("shared"), Err("`shared` is not known; known here: `exclusive`".to_owned()));
+        let error = Err("`read` is not known; known here: `exclusive` or `shared`".to_owned());
+        assert_eq!(Mode::read("read"), error);
     }
 
     #[test]

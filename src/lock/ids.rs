@@ -59,9 +59,10 @@ impl Owner {
         Self(format!("job:{instance}/{job_id}"))
     }
 
-    /// A CI pipeline of a GitLab instance; its jobs are members of one hold.
-    pub fn pipeline(instance: &str, pipeline_id: u64) -> Self {
-        Self(format!("{PIPELINE}{instance}/{pipeline_id}"))
+    /// A CI pipeline of a project (0: unknown) of a GitLab instance; its jobs are members of one hold. The
+    /// project is part of it, so that a job which names another pipeline joins none of another project.
+    pub fn pipeline(instance: &str, project_id: u64, pipeline_id: u64) -> Self {
+        Self(format!("{PIPELINE}{instance}/{project_id}/{pipeline_id}"))
     }
 
     /// Somebody outside of CI: each token is its own owner.

@@ -67,7 +67,7 @@ fn token() -> impl Strategy<Value = Token> {
 fn owner() -> impl Strategy<Value = Owner> {
     prop_oneof![
         any::<u64>().prop_map(|id| Owner::job("gitlab", id)),
-        any::<u64>().prop_map(|id| Owner::pipeline("gitlab", id)),
+        any::<(u64, u64)>().prop_map(|(project, id)| Owner::pipeline("gitlab", project, id)),
         ".{0,9}".prop_map(Owner::stored),
     ]
 }

@@ -100,7 +100,7 @@ impl Job {
         };
         Request {
             owner: match self.pipeline {
-                Some(id) => Owner::pipeline("gitlab", id),
+                Some(id) => Owner::pipeline("gitlab", 1, id),
                 None => Owner::job("gitlab", number as u64),
             },
             token: Token::new(Uuid::from_u128((number * 100 + tries + 1) as u128)),

@@ -58,7 +58,7 @@ fn counted(n: u64, limit: u32) -> Request {
 
 /// A member of a pipeline.
 fn member(pipeline: u64, n: u64) -> Request {
-    Request { owner: Owner::pipeline("gitlab.example", pipeline), ..job(n) }
+    Request { owner: Owner::pipeline("gitlab.example", 1, pipeline), ..job(n) }
 }
 
 /// The same job, tried again.

@@ -32,12 +32,12 @@ pub(super) fn is_fact(name: &str) -> bool {
 
 /// What a template's variables stand for, for one job.
 #[derive(Clone, Copy)]
-pub(super) struct Scope<'a> {
+pub(super) struct Values<'a> {
     pub(super) facts: &'a JobFacts,
     pub(super) variables: &'a JobVariables,
 }
 
-impl Scope<'_> {
+impl Values<'_> {
     /// The value of `name`: out of the facts if it is one, whatever the job's variables say, else out of those.
     pub(super) fn value(&self, name: &str) -> Result<Option<String>, NotText> {
         if is_fact(name) {
@@ -80,11 +80,11 @@ mod tests {
         let facts = JobFacts::from_json(br#"{"id": 5}"#).unwrap();
         let forged = IDENTITY.iter().chain(TOLD).map(|name| (*name, "forged"));
         let variables: JobVariables = forged.collect();
-        let scope = Scope { facts: &facts, variables: &variables };
+        let values = Values { facts: &facts, variables: &variables };
         for name in IDENTITY.iter().chain(TOLD) {
-            assert_ne!(scope.value(name), Ok(Some("forged".to_owned())), "{name}");
+            assert_ne!(values.value(name), Ok(Some("forged".to_owned())), "{name}");
         }
-        assert_eq!(scope.value("CI_JOB_ID"), Ok(Some("5".to_owned())));
+        assert_eq!(values.value("CI_JOB_ID"), Ok(Some("5".to_owned())));
     }
 
     #[test]
@@ -92,11 +92,11 @@ mod tests {
         let json = include_bytes!("../../tests/fixtures/job-v19.json");
         let facts = JobFacts { is_tag: true, ..JobFacts::from_json(json).unwrap() };
         let variables = JobVariables::default();
-        let scope = Scope { facts: &facts, variables: &variables };
+        let values = Values { facts: &facts, variables: &variables };
         for name in IDENTITY.iter().chain(TOLD) {
-            assert!(matches!(scope.value(name), Ok(Some(value)) if !value.is_empty()), "{name}");
+            assert!(matches!(values.value(name), Ok(Some(value)) if !value.is_empty()), "{name}");
         }
-        assert_eq!(scope.value("CI_PROJECT_NAMESPACE"), Ok(Some("infra/network".to_owned())));
-        assert_eq!(scope.value("CI_PROJECT_ROOT_NAMESPACE"), Ok(Some("infra".to_owned())));
+        assert_eq!(values.value("CI_PROJECT_NAMESPACE"), Ok(Some("infra/network".to_owned())));
+        assert_eq!(values.value("CI_PROJECT_ROOT_NAMESPACE"), Ok(Some("infra".to_owned())));
     }
 }
