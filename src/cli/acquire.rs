@@ -39,7 +39,7 @@ pub fn run(args: &AcquireArgs, config: &Config) -> anyhow::Result<Exit> {
         let token = Token::new(Uuid::new_v4());
         let request = request(args, job.as_ref(), token, &client);
         let owner = request.owner.clone();
-        let options = AcquireOptions { wait: wait(args, config), heartbeat: None };
+        let options = AcquireOptions::waiting(wait(args, config));
         let acquiring = client.acquire(&name, request, options, |news| log.progress(&news));
         let got = tokio::select! {
             got = acquiring => got,
@@ -53,7 +53,7 @@ pub fn run(args: &AcquireArgs, config: &Config) -> anyhow::Result<Exit> {
         match got {
             Ok(hold) => {
                 let until = settle(&client, &name, &hold, args).await?;
-                log.acquired(name.as_str(), hold.fence().0, hold.waited());
+                log.acquired(name.as_str(), hold.fence().0, None, hold.waited());
                 log.note(&until.map_or_else(
                     || "the hold never ends by itself: release it".to_owned(),
                     |at| format!("the hold ends by itself at {}", clock_time(at)),

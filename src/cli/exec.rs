@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     client::MARKER,
-    config::{Config, Orphan},
+    config::{Config, Orphan, WantedLock},
     executor::{End, Signals, Supervision, Woken, supervise, terms_of},
     host::process::ProcId,
     keeper::{
@@ -42,7 +42,9 @@ pub fn run(args: ExecArgs, config: &Config) -> anyhow::Result<Exit> {
         token,
         owner: Owner::alone(token),
         who: job.as_ref().map_or_else(|| who_outside(&shown(&args.command)), HereJob::who),
-        locks: vec![LockWish { name, wait: args.wait.unwrap_or(config.wait) }],
+        locks: vec![LockWish::of(&WantedLock::plain(name, args.wait.unwrap_or(config.wait)), None, false)],
+        pipeline: None,
+        max_waiting: None,
         replaces: None,
         store: args.store.store(config)?,
         state: config.state.clone(),
@@ -89,7 +91,7 @@ fn wait_for_lock(connection: &Connection, signals: &Signals, log: &mut Log) -> a
             None => anyhow::bail!("the keeper has died; its log is in the state folder"),
             Some(Tell::News(news)) => log.progress(&news),
             Some(Tell::Ready { .. }) => return Ok(None),
-            Some(Tell::Failed { message, ours }) => {
+            Some(Tell::Failed { message, ours, .. }) => {
                 log.failure(&message);
                 let _ = connection.ask(&Ask::Leave, &[]);
                 return Ok(Some(if ours { Exit::Unusable } else { Exit::NotGot }));

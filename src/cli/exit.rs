@@ -25,6 +25,8 @@ impl Exit {
         match error {
             AcquireError::TimedOut { .. }
             | AcquireError::Busy { .. }
+            | AcquireError::OutOfOrder { .. }
+            | AcquireError::Crowded { .. }
             | AcquireError::QueueFull { .. }
             | AcquireError::Obsolete { .. }
             | AcquireError::Superseded { .. } => Self::NotGot,

@@ -10,7 +10,7 @@ use super::{
     pace::Pace,
 };
 use crate::{
-    host::bell::BellWatch,
+    host::{bell::BellWatch, places::Place},
     lock::{Holder, LockName, LockState, Moment, Outcome, Plan, Removal, Request, Sight, Term, Watch, plan},
     store::{Consistency, Expected, Renewal, StoreError, Swap},
 };
@@ -44,8 +44,8 @@ impl Client {
         options: AcquireOptions,
         mut news: impl FnMut(Progress) + Send,
     ) -> Result<Hold, AcquireError> {
-        let grant = Acquire::new(self, name, request, options.wait, &mut news).run().await?;
-        Ok(Hold::begin(self.clone(), name.clone(), grant, options.heartbeat))
+        let grant = Acquire::new(self, name, request, options.clone(), &mut news).run().await?;
+        Ok(Hold::begin(self.clone(), name.clone(), grant, &options))
     }
 }
 
@@ -55,6 +55,7 @@ struct Acquire<'a, F> {
     name: &'a LockName,
     request: Request,
     limit: Duration,
+    options: AcquireOptions,
     started: Moment,
     news: &'a mut F,
     watch: Watch,
@@ -65,6 +66,8 @@ struct Acquire<'a, F> {
     was_queued: bool,
     said: Option<(Waiting, Moment)>,
     trouble: Option<Trouble>,
+    /// One of the host's places for those who wait.
+    place: Option<Place>,
     pace: Pace,
 }
 
@@ -89,14 +92,15 @@ impl<'a, F: FnMut(Progress) + Send> Acquire<'a, F> {
         client: &'a Client,
         name: &'a LockName,
         request: Request,
-        limit: Duration,
+        options: AcquireOptions,
         news: &'a mut F,
     ) -> Self {
         Self {
             client,
             name,
             request,
-            limit,
+            limit: options.wait,
+            options,
             started: client.clock.now(),
             news,
             watch: Watch::default(),
@@ -106,6 +110,7 @@ impl<'a, F: FnMut(Progress) + Send> Acquire<'a, F> {
             was_queued: false,
             said: None,
             trouble: None,
+            place: None,
             pace: Pace::default(),
         }
     }
@@ -193,6 +198,7 @@ impl<'a, F: FnMut(Progress) + Send> Acquire<'a, F> {
         removed: Vec<Removal>,
     ) -> Result<Step, AcquireError> {
         if outcome == Outcome::Queued {
+            self.may_wait(&current).await?;
             // Before the write: who releases after it rings, and is heard.
             self.listen();
         }
@@ -222,6 +228,43 @@ impl<'a, F: FnMut(Progress) + Send> Acquire<'a, F> {
             Outcome::QueueFull(_) => Err(self.queue_full(&state)),
             Outcome::Obsolete { by } => Err(AcquireError::Obsolete { name: self.name.clone(), by }),
         }
+    }
+
+    /// Before it gets into a queue: whether it may wait at all.
+    async fn may_wait(&mut self, state: &LockState) -> Result<(), AcquireError> {
+        if self.was_queued {
+            return Ok(());
+        }
+        if let Some(after) = self.held_after().await? {
+            let holders = Held::all(state);
+            return Err(AcquireError::OutOfOrder { name: self.name.clone(), after, holders });
+        }
+        let (Some(here), Some(most)) = (&self.client.here, self.options.max_waiting) else { return Ok(()) };
+        if self.place.is_none() {
+            let place = here.waiting_place(most).map_err(|error| {
+                self.store_error(StoreError::Refused(format!(
+                    "this host's waiters can't be counted: {error}"
+                )))
+            })?;
+            self.place = place;
+        }
+        match self.place {
+            Some(_) => Ok(()),
+            None => Err(AcquireError::Crowded { name: self.name.clone(), most, holders: Held::all(state) }),
+        }
+    }
+
+    /// The lock that is held on the same behalf and whose name sorts after this one's.
+    async fn held_after(&mut self) -> Result<Option<LockName>, AcquireError> {
+        if self.options.beside.is_empty() {
+            return Ok(None);
+        }
+        let locks = self.client.store.list().await;
+        let locks = self.answered(locks)?;
+        let is_own = |h: &Holder| self.options.beside.contains(&h.owner);
+        let after =
+            locks.into_iter().find(|(name, state)| name > self.name && state.holders.iter().any(is_own));
+        Ok(after.map(|(name, _)| name))
     }
 
     async fn swap(&mut self, expected: Expected<'_>, next: &LockState) -> Result<Swap, AcquireError> {

@@ -117,7 +117,7 @@ impl Lock {
             lease: self.lease,
             settled: false,
         };
-        let options = AcquireOptions { wait: self.wait, heartbeat: None };
+        let options = AcquireOptions::waiting(self.wait);
         let hold = client.acquire(&self.name, request, options, news).await?;
         pending.settled = true;
         Ok(Guard { client: client.clone(), hold: Some(hold), presence: pending.presence.take() })

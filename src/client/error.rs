@@ -28,6 +28,32 @@ pub enum AcquireError {
         /// Who holds it.
         holders: Vec<Held>,
     },
+    /// It is not free, and waiting for it could last for ever: the same job or pipeline holds a lock that sorts
+    /// after it. Let one job name both, or take them in the order of their names.
+    #[error(
+        "lock {name}: not free, and not waited for: this job or its pipeline holds lock {after}, whose name sorts \
+         after it, so that two could wait for each other; let one job name both locks, or take {name} first; {}",
+        held_by(.holders)
+    )]
+    OutOfOrder {
+        /// The lock.
+        name: LockName,
+        /// The lock that is held already.
+        after: LockName,
+        /// Who holds this one.
+        holders: Vec<Held>,
+    },
+    /// So many jobs of this host wait for locks as the file says that may (`max_waiting`): one more would take
+    /// a place of the runner from a job that could run. Try again later.
+    #[error("lock {name}: not free, and {most} jobs of this host wait for locks already (`max_waiting`); {}", held_by(.holders))]
+    Crowded {
+        /// The lock.
+        name: LockName,
+        /// How many may wait.
+        most: u32,
+        /// Who holds it.
+        holders: Vec<Held>,
+    },
     /// Too many wait already for the queue to fit into the lock's item. Try again when it is shorter.
     #[error("lock {name}: its queue is full ({waiting} wait); try again later")]
     QueueFull {
@@ -73,6 +99,21 @@ pub enum AcquireError {
 }
 
 impl AcquireError {
+    /// The lock.
+    pub const fn name(&self) -> &LockName {
+        match self {
+            Self::TimedOut { name, .. }
+            | Self::Busy { name, .. }
+            | Self::OutOfOrder { name, .. }
+            | Self::Crowded { name, .. }
+            | Self::QueueFull { name, .. }
+            | Self::Superseded { name }
+            | Self::Obsolete { name, .. }
+            | Self::Newer { name, .. }
+            | Self::Store { name, .. } => name,
+        }
+    }
+
     /// Whether trying the same again soon could help: the store's trouble passes, a full queue drains.
     pub const fn is_passing(&self) -> bool {
         match self {

@@ -3,6 +3,7 @@
 
 use std::{
     collections::HashMap,
+    io,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -16,6 +17,7 @@ use crate::{
         cgroup::Cgroup,
         clock::BootTime,
         ending::Patience,
+        places::{self, Place},
         presence::{Presence, PresenceDir, PresenceError, Probe},
         tree::{JobTree, Marker},
     },
@@ -61,17 +63,27 @@ fn pid_namespace() -> String {
 pub struct Here {
     presences: PresenceDir,
     bells: PathBuf,
+    waiting: PathBuf,
 }
 
 impl Here {
     /// Opens (or makes) the folders `holds` and `bells` under `dir`.
     pub fn open(dir: &Path) -> Result<Self, PresenceError> {
-        Ok(Self { presences: PresenceDir::open(dir.join("holds"))?, bells: dir.join("bells") })
+        Ok(Self {
+            presences: PresenceDir::open(dir.join("holds"))?,
+            bells: dir.join("bells"),
+            waiting: dir.join("waiting"),
+        })
     }
 
     /// Makes `token` known as alive for as long as the result lives in this process.
     pub fn claim(&self, token: Token, record: &Record) -> Result<Presence, PresenceError> {
         self.presences.claim(token.uuid(), record)
+    }
+
+    /// Takes one of the `most` places for those of this host who wait; `None`: all are taken.
+    pub fn waiting_place(&self, most: u32) -> io::Result<Option<Place>> {
+        places::take(&self.waiting, most)
     }
 
     /// Rings for those on this host who wait for `name`.

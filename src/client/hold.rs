@@ -8,7 +8,7 @@ use std::{
 use tokio::{sync::watch, task::JoinHandle};
 use tracing::{info, warn};
 
-use super::{Client, Clock, ReleaseError};
+use super::{AcquireOptions, Client, Clock, Parting, ReleaseError};
 use crate::{
     lock::{Beat, Fence, LockName, LockState, Moment, Owner, Request, Standing, Term, Token},
     store::{Liveness, Renewal},
@@ -108,7 +108,9 @@ pub(super) struct Grant {
 pub struct Hold {
     keeper: Keeper,
     fence: Fence,
+    slot: u32,
     waited: Duration,
+    parting: Parting,
     status: watch::Receiver<HoldStatus>,
     renewing: Option<JoinHandle<()>>,
 }
@@ -131,11 +133,11 @@ impl std::fmt::Debug for Keeper {
 }
 
 impl Hold {
-    pub(super) fn begin(client: Client, name: LockName, grant: Grant, heartbeat: Option<Duration>) -> Self {
+    pub(super) fn begin(client: Client, name: LockName, grant: Grant, options: &AcquireOptions) -> Self {
         let Grant { state, request, sent, waited } = grant;
-        let (fence, term) = match state.holder(request.token) {
-            Some(holder) => (state.fence_of(holder), holder.term),
-            None => (state.fence, request.term),
+        let (fence, slot, term) = match state.holder(request.token) {
+            Some(holder) => (state.fence_of(holder), holder.slot, holder.term),
+            None => (state.fence, 0, request.term),
         };
         let lease = match term {
             Term::Live { lease, .. } => lease,
@@ -152,12 +154,13 @@ impl Hold {
         };
         let renewing = match term {
             Term::Live { beat, lease } => {
-                let every = heartbeat.or_else(|| Some(lease? / BEATS_PER_LEASE)).unwrap_or(LOOK_AFTER);
+                let every =
+                    options.heartbeat.or_else(|| Some(lease? / BEATS_PER_LEASE)).unwrap_or(LOOK_AFTER);
                 Some(tokio::spawn(keeper.clone().renew_for_ever(sender, beat, lease, every, sent)))
             }
             Term::Static { .. } => None,
         };
-        Self { keeper, fence, waited, status, renewing }
+        Self { keeper, fence, slot, waited, parting: options.parting, status, renewing }
     }
 
     /// The lock.
@@ -174,6 +177,11 @@ impl Hold {
     /// refuse smaller ones.
     pub const fn fence(&self) -> Fence {
         self.fence
+    }
+
+    /// Which one of the lock's places it has: 0 where there is only one.
+    pub const fn slot(&self) -> u32 {
+        self.slot
     }
 
     /// How long it was waited for.
@@ -215,6 +223,11 @@ impl Hold {
         self.watcher().lost(margin).await
     }
 
+    /// How it will be given back.
+    pub const fn parting(&self) -> Parting {
+        self.parting
+    }
+
     /// Ends the renewals and leaves the release to the caller: the lock, the token, and the document as it was
     /// last seen, for [`Client::withdraw_until`].
     pub fn let_go(mut self) -> (LockName, Token, LockState) {
@@ -231,7 +244,8 @@ impl Hold {
         }
         let known = self.keeper.known();
         let deadline = self.deadline();
-        self.keeper.client.give_back(&self.keeper.name, self.keeper.token, Some(known), deadline).await
+        let Keeper { client, name, token, .. } = &self.keeper;
+        client.give_back(name, *token, Some(known), self.parting, deadline).await.map(drop)
     }
 }
 

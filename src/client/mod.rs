@@ -11,6 +11,7 @@ mod options;
 mod pace;
 mod progress;
 mod release;
+mod several;
 mod unsettled;
 
 pub(crate) use builder::live_term;
@@ -20,5 +21,7 @@ pub use clock::{Clock, HostClock};
 pub use error::{AcquireError, ReleaseError, humane};
 pub use here::{Found, Here, MARKER, Record};
 pub use hold::{Hold, HoldStatus, HoldWatcher, Loss};
-pub use options::AcquireOptions;
+pub use options::{AcquireOptions, Parting, Wish};
 pub use progress::{Held, Progress, Waiting, Why};
+pub use release::Given;
+pub use several::Several;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tracing::{debug, warn};
 
-use super::{Client, ReleaseError};
+use super::{Client, Parting, ReleaseError};
 use crate::{
     lock::{Holder, LockName, LockState, Moment, Owner, Token, Waiter},
     store::{Consistency, StoreError},
@@ -22,12 +22,21 @@ const LATE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_s
 /// How long a request that was given up is looked for, so that a write of it that arrives late is taken back.
 const WITHDRAW_FOR: Duration = Duration::from_secs(60);
 
+/// What a release came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Given {
+    /// Nothing is left of it.
+    Back,
+    /// It stands for a while, for the pipeline's next job.
+    Kept,
+}
+
 impl Client {
     /// Takes back whatever `token` has of `name`, a hold or a place. To be called for a request that was
     /// given up; goes on trying for a minute while the store does not answer.
     pub async fn withdraw(&self, name: &LockName, token: Token) -> Result<(), ReleaseError> {
         let until = self.clock.now().plus(WITHDRAW_FOR);
-        self.give_back(name, token, None, Some(until)).await
+        self.give_back(name, token, None, Parting::Alone, Some(until)).await.map(drop)
     }
 
     /// As [`Client::withdraw`], whatever the store says, until `until`; `trouble` hears why it is not done yet. For
@@ -37,12 +46,15 @@ impl Client {
         name: &LockName,
         token: Token,
         mut known: Option<LockState>,
+        parting: Parting,
         until: Moment,
         trouble: impl Fn(&StoreError) + Send + Sync,
-    ) -> Result<(), ReleaseError> {
+    ) -> Result<Given, ReleaseError> {
         loop {
-            let Err(failed) = self.give_back(name, token, known.take(), Some(self.clock.now())).await else {
-                return Ok(());
+            let now = self.clock.now();
+            let failed = match self.give_back(name, token, known.take(), parting, Some(now)).await {
+                Ok(given) => return Ok(given),
+                Err(failed) => failed,
             };
             trouble(&failed.error);
             if self.clock.now() >= until {
@@ -70,7 +82,8 @@ impl Client {
         while self.clock.now() < until {
             self.clock.sleep_until(self.clock.now().plus(pause).min(until)).await;
             pause = (pause * 2).min(LATE.1);
-            if let Err(error) = self.give_back(name, token, None, Some(self.clock.now())).await {
+            let now = self.clock.now();
+            if let Err(error) = self.give_back(name, token, None, Parting::Alone, Some(now)).await {
                 debug!(%error, "it can't be looked for now");
             }
         }
@@ -83,15 +96,22 @@ impl Client {
         name: &LockName,
         token: Token,
         mut known: Option<LockState>,
+        parting: Parting,
         until: Option<Moment>,
-    ) -> Result<(), ReleaseError> {
+    ) -> Result<Given, ReleaseError> {
         let until = until.unwrap_or_else(|| self.clock.now().plus(WITHDRAW_FOR));
         let mut pause = RETRY.0;
         loop {
-            let error = match self.change(name, known.take(), |state| state.release(token)).await {
-                Ok(_) => {
-                    debug!(lock = %name, %token, "given back");
-                    return Ok(());
+            let part = |state: &mut LockState| match parting {
+                Parting::Alone => state.release(token),
+                Parting::Linger(span) => state.part(token, Some((self.store.now(), span))),
+                Parting::WithThePipeline => state.part(token, None),
+            };
+            let error = match self.change(name, known.take(), part).await {
+                Ok(state) => {
+                    debug!(lock = %name, %token, ?parting, "given back");
+                    let is_kept = state.is_some_and(|state| state.holder(token).is_some());
+                    return Ok(if is_kept { Given::Kept } else { Given::Back });
                 }
                 Err(error) => error,
             };

@@ -98,6 +98,9 @@ fn report(farewell: &Farewell) -> StageExit {
     for name in &farewell.released {
         report::say(&format!("pipeline-lock: lock {name} is released"));
     }
+    for name in &farewell.kept {
+        report::say(&format!("pipeline-lock: lock {name} is kept for the pipeline's next job"));
+    }
     if farewell.parked {
         report::say("pipeline-lock: the place in the queue is kept for a retry");
     }

@@ -4,6 +4,9 @@ use std::{io::Write, process::ExitCode};
 
 use super::StageEnvironment;
 
+/// The exit code of a job that a newer pipeline has made obsolete, for `allow_failure: exit_codes`.
+pub const OBSOLETE: i32 = 5;
+
 /// What a stage tells the runner by its exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StageExit {

@@ -5,14 +5,14 @@ use std::{io, time::Duration};
 use signal_hook::consts::{SIGHUP, SIGQUIT};
 use tracing::{info, warn};
 
-use super::{Signals, StageEnvironment, StageExit, Woken, run::job_of};
+use super::{OBSOLETE, Signals, StageEnvironment, StageExit, Woken, requeued, run::job_of};
 use crate::{
     client::Found,
     config::{Config, Decision, JobFacts, JobVariables, decide},
     host::clock::hostname,
     keeper::{
-        Ask, Connection, JobFolder, Launch, LockWish, Tell, Terms, VERSION, newest_try, open_here, spawn,
-        wait_for_end, wait_for_farewell,
+        Ask, Connection, JobFolder, Last, Launch, LockWish, Tell, Terms, VERSION, newest_try, open_here,
+        spawn, wait_for_end, wait_for_farewell,
     },
     lock::{Owner, Token, Who},
     report::JobLog,
@@ -36,6 +36,10 @@ enum Failure {
     Job(String),
     /// Ours, or the host's: the runner tries again.
     System(String),
+    /// It has waited long enough and is to start anew by its `retry:`.
+    Requeue(String),
+    /// A newer pipeline has made it obsolete.
+    Obsolete(String),
     /// prepare was told to end.
     Told,
 }
@@ -56,6 +60,17 @@ pub fn prepare(environment: &StageEnvironment, config: Result<Config, String>) -
             log.failure(&message);
             StageExit::SystemFailure
         }
+        Err(Failure::Requeue(message)) => {
+            log.failure(&format!(
+                "{message}\nthe job ends as by a failure of its runner: its `retry:` starts it anew"
+            ));
+            requeued::note(environment, &message);
+            StageExit::SystemFailure
+        }
+        Err(Failure::Obsolete(message)) => {
+            log.failure(&message);
+            StageExit::BuildFailure(OBSOLETE)
+        }
         Err(Failure::Told) => {
             log.note("told to end while waiting: the queue is left");
             StageExit::SystemFailure
@@ -75,6 +90,9 @@ fn prepare_job(environment: &StageEnvironment, config: &Config, log: &mut Log) -
         )
     })?;
     let facts = JobFacts::read(file).map_err(|error| Failure::System(error.to_string()))?;
+    if let Some(message) = requeued::look(&folder, &facts) {
+        return Err(Failure::System(message));
+    }
     let variables = JobVariables::from_environment(std::env::vars_os());
     let decision = decide(config, &facts, &variables).map_err(|error| Failure::Job(error.to_string()))?;
     decision.notes.iter().for_each(|note| log.note(note));
@@ -108,10 +126,9 @@ fn launch_of(
     token: Token,
 ) -> Launch {
     let instance = facts.host.clone().unwrap_or_default();
-    let mut locks: Vec<LockWish> =
-        decision.locks.iter().map(|lock| LockWish { name: lock.name.clone(), wait: lock.wait }).collect();
-    // One order for all jobs: two that want the same locks can't wait for each other.
-    locks.sort_by(|a, b| a.name.cmp(&b.name));
+    let pipeline = facts.pipeline_owner(decision.parent);
+    let wish = |lock| LockWish::of(lock, pipeline.as_ref(), decision.release_after);
+    let locks = decision.locks.iter().map(wish).collect();
     Launch {
         version: VERSION,
         token,
@@ -126,6 +143,8 @@ fn launch_of(
             host: hostname(),
         },
         locks,
+        pipeline,
+        max_waiting: config.max_waiting,
         replaces: None,
         store: config.store.clone(),
         state: config.state.clone(),
@@ -204,12 +223,16 @@ fn follow(connection: &Connection, signals: &Signals, log: &mut Log) -> Result<(
             Some(Tell::News(news)) => log.progress(&news),
             Some(Tell::Ready { locks }) => {
                 for lock in locks {
-                    log.acquired(lock.name.as_str(), lock.fence, lock.waited);
+                    log.acquired(lock.name.as_str(), lock.fence, lock.place.as_deref(), lock.waited);
                 }
                 return Ok(());
             }
-            Some(Tell::Failed { message, ours: true }) => return Err(Failure::System(message)),
-            Some(Tell::Failed { message, ours: false }) => return Err(Failure::Job(message)),
+            Some(Tell::Failed { message, last: Last::Requeue, .. }) => return Err(Failure::Requeue(message)),
+            Some(Tell::Failed { message, last: Last::Obsolete, .. }) => {
+                return Err(Failure::Obsolete(message));
+            }
+            Some(Tell::Failed { message, ours: true, .. }) => return Err(Failure::System(message)),
+            Some(Tell::Failed { message, ours: false, .. }) => return Err(Failure::Job(message)),
             Some(_) => {}
         }
     }

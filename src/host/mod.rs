@@ -11,6 +11,7 @@ pub mod fd_passing;
 pub mod filesystem;
 pub mod peer;
 mod pid;
+pub mod places;
 pub mod presence;
 mod proc_stat;
 pub mod process;

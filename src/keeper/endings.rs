@@ -178,6 +178,7 @@ impl Service {
         warn!(failed = ?so_far.failed, "the store does not take the locks back yet");
         let mut told = std::mem::take(&mut ending.farewell);
         told.released.extend(so_far.released);
+        told.kept.extend(so_far.kept);
         told.failed.extend(so_far.failed);
         ending.slow = Some(told);
         ending.tell_if_slow();
@@ -186,6 +187,7 @@ impl Service {
     pub(super) fn released(&mut self, farewell: Farewell) {
         let Phase::Ending(ending) = &mut self.phase else { return };
         ending.farewell.released.extend(farewell.released);
+        ending.farewell.kept.extend(farewell.kept);
         ending.farewell.failed.extend(farewell.failed);
         info!(released = ?ending.farewell.released, failed = ?ending.farewell.failed, "the locks are given back");
         self.given_back = ending.farewell.failed.is_empty();

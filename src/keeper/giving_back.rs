@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 
 use super::protocol::Farewell;
 use crate::{
-    client::{Client, Hold},
+    client::{Client, Given, Hold, Parting},
     lock::{LockName, LockState, Token},
 };
 
@@ -21,8 +21,16 @@ const STUBBORN_FOR: Duration = Duration::from_secs(600);
 pub(super) struct GivingBack {
     client: Client,
     token: Token,
-    locks: Vec<(LockName, Option<LockState>)>,
+    locks: Vec<Lock>,
     slow: Slow,
+}
+
+/// One of them.
+struct Lock {
+    name: LockName,
+    /// The document as it was seen last, of a lock that is held.
+    known: Option<LockState>,
+    parting: Parting,
 }
 
 /// How far it is, for those who don't want to wait any longer.
@@ -33,6 +41,8 @@ pub(super) struct Slow(Arc<Mutex<Vec<(LockName, State)>>>);
 enum State {
     Trying(String),
     Released,
+    /// It stands for the pipeline's next job.
+    Kept,
     /// There was only a place to leave, or nothing at all.
     Left,
     Failed(String),
@@ -41,16 +51,20 @@ enum State {
 impl GivingBack {
     /// The holds, and what of `names` is not held: a place in a queue, or a write on its way.
     pub(super) fn new(client: Client, token: Token, holds: Vec<Hold>, names: Vec<LockName>) -> Self {
-        let mut locks: Vec<(LockName, Option<LockState>)> =
-            holds.into_iter().map(Hold::let_go).map(|(name, _, known)| (name, Some(known))).collect();
+        let held = |hold: Hold| {
+            let parting = hold.parting();
+            let (name, _, known) = hold.let_go();
+            Lock { name, known: Some(known), parting }
+        };
+        let mut locks: Vec<Lock> = holds.into_iter().map(held).collect();
         for name in names {
-            if !locks.iter().any(|(held, _)| *held == name) {
-                locks.push((name, None));
+            if !locks.iter().any(|held| held.name == name) {
+                locks.push(Lock { name, known: None, parting: Parting::Alone });
             }
         }
         let slow = Slow::default();
-        for (name, _) in &locks {
-            slow.note(name, State::Trying("the store has not answered yet".into()));
+        for lock in &locks {
+            slow.note(&lock.name, State::Trying("the store has not answered yet".into()));
         }
         Self { client, token, locks, slow }
     }
@@ -64,17 +78,18 @@ impl GivingBack {
     pub(super) async fn all(self) -> Farewell {
         let until = self.client.clock().now().plus(STUBBORN_FOR);
         let mut under_way = JoinSet::new();
-        for (name, known) in self.locks {
+        for Lock { name, known, parting } in self.locks {
             let (client, token, slow) = (self.client.clone(), self.token, self.slow.clone());
             under_way.spawn(async move {
                 let was_held = known.is_some();
                 let trouble = |error: &_| slow.note(&name, State::Trying(format!("{error}")));
-                let result = client.withdraw_until(&name, token, known, until, trouble).await;
+                let result = client.withdraw_until(&name, token, known, parting, until, trouble).await;
                 slow.note(
                     &name,
                     match result {
-                        Ok(()) if was_held => State::Released,
-                        Ok(()) => State::Left,
+                        Ok(Given::Kept) => State::Kept,
+                        Ok(Given::Back) if was_held => State::Released,
+                        Ok(Given::Back) => State::Left,
                         Err(error) => State::Failed(error.to_string()),
                     },
                 );
@@ -100,6 +115,7 @@ impl Slow {
         for (name, state) in &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
             match state {
                 State::Released => farewell.released.push(name.clone()),
+                State::Kept => farewell.kept.push(name.clone()),
                 State::Left => {}
                 State::Failed(why) => farewell.failed.push(why.clone()),
                 State::Trying(why) => farewell.failed.push(format!(

@@ -18,13 +18,15 @@ mod service;
 mod spawn;
 mod times;
 mod wire;
+mod wish;
 
 pub use bury::{bury, bury_now};
 pub use command::CommandBlock;
 pub use connection::{Connection, wait_for_end, wait_for_farewell};
 pub use folder::{Deadline, JobFolder, KeeperRecord, newest_try};
 pub use open::{open_client, open_here, table_settings};
-pub use protocol::{Ask, Farewell, Got, Launch, LockWish, Tell, Terms, VERSION};
+pub use protocol::{Ask, Farewell, Got, Last, Launch, Tell, Terms, VERSION};
 pub use serve::serve;
 pub use spawn::{TOKEN_VARIABLE, spawn, without_the_job};
 pub use times::{BEFORE_THE_LEASE, KILL_LIMIT};
+pub use wish::LockWish;

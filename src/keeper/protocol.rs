@@ -5,6 +5,7 @@ use std::{path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+use super::wish::LockWish;
 use crate::{
     client::Progress,
     config::{Orphan, StoreConfig, Survivors},
@@ -29,6 +30,10 @@ pub struct Launch {
     pub who: Who,
     /// The locks, in the order in which they are taken.
     pub locks: Vec<LockWish>,
+    /// On whose behalf other locks may be held: the job's pipeline.
+    pub pipeline: Option<Owner>,
+    /// How many jobs of this host may wait at once.
+    pub max_waiting: Option<u32>,
     /// An older try of the same job on this host, whose processes are dead.
     pub replaces: Option<Token>,
     /// Where the locks are.
@@ -47,15 +52,6 @@ pub struct Launch {
     pub shell: Vec<String>,
     /// A command of a terminal (`exec`): it stays in the terminal's session and process group.
     pub in_session: bool,
-}
-
-/// One lock that a job wants.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct LockWish {
-    /// The lock.
-    pub name: LockName,
-    /// How long it is waited for; zero: take it or fail.
-    pub wait: Duration,
 }
 
 /// How the keeper does its work, as the file says.
@@ -117,6 +113,9 @@ pub enum Tell {
         message: String,
         /// Whether the store or this host failed, rather than that others have the lock: the runner tries again.
         ours: bool,
+        /// Whether the job is not to be tried again by this runner.
+        #[serde(default)]
+        last: Last,
     },
     /// What was asked is done.
     Done,
@@ -155,6 +154,19 @@ pub enum Tell {
     Ended(Farewell),
 }
 
+/// What follows from a lock that was not got.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Last {
+    /// Nothing special.
+    #[default]
+    No,
+    /// The job is to start anew by GitLab's `retry:`, on whatever runner, and this runner is to try no more.
+    Requeue,
+    /// A newer pipeline has made the job obsolete.
+    Obsolete,
+}
+
 /// One lock that was got.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Got {
@@ -164,6 +176,9 @@ pub struct Got {
     pub fence: u64,
     /// How long it was waited for.
     pub waited: Duration,
+    /// Which of its places it has, where there are several.
+    #[serde(default)]
+    pub place: Option<String>,
 }
 
 /// What became of a job's processes and locks.
@@ -171,6 +186,9 @@ pub struct Got {
 pub struct Farewell {
     /// The locks that were given back.
     pub released: Vec<LockName>,
+    /// Those that stand for a while, for the pipeline's next job.
+    #[serde(default)]
+    pub kept: Vec<LockName>,
     /// Those that could not be, and why.
     pub failed: Vec<String>,
     /// How many processes had to be ended.

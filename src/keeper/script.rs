@@ -15,7 +15,7 @@ use rustix::{
     process::umask,
 };
 
-use super::{command::CommandBlock, protocol::Launch};
+use super::{command::CommandBlock, locks, protocol::Launch};
 use crate::{
     client::{Hold, MARKER},
     host::{
@@ -62,7 +62,7 @@ pub fn start(
         .env_clear()
         .envs(block.env.iter().map(|(k, v)| (k, v)))
         .env(MARKER, launch.token.to_string())
-        .envs(lock_variables(holds))
+        .envs(locks::variables(holds, &launch.locks))
         .stdin(streams.input.map_or_else(Stdio::null, Stdio::from))
         .stdout(streams.output)
         .stderr(streams.error)
@@ -94,16 +94,4 @@ pub fn start(
     })?;
     let pid = Pid::of_child(&child);
     ProcId::of_unreaped(pid).ok_or_else(|| io::Error::other("the command ended before it could be seen"))
-}
-
-/// What a command can read of its locks.
-fn lock_variables(holds: &[Hold]) -> Vec<(&'static str, String)> {
-    if holds.is_empty() {
-        return Vec::new();
-    }
-    let joined = |texts: Vec<String>| texts.join(",");
-    vec![
-        ("PIPELINE_LOCK_NAME", joined(holds.iter().map(|h| h.name().to_string()).collect())),
-        ("PIPELINE_LOCK_FENCE", joined(holds.iter().map(|h| h.fence().to_string()).collect())),
-    ]
 }

@@ -17,7 +17,7 @@ use super::{
     links::{self, Link},
     locks,
     open::open_client,
-    protocol::{Launch, Tell, VERSION},
+    protocol::{Last, Launch, Tell, VERSION},
     service::{Event, Phase, Service},
     wire,
 };
@@ -37,7 +37,7 @@ pub fn serve() -> anyhow::Result<()> {
     let served = runtime.block_on(serve_launch(launch, prepare.try_clone()?));
     if let Err(cause) = &served {
         error!(error = format!("{cause:#}"), "the keeper can't do its work");
-        let failed = Tell::Failed { message: format!("{cause:#}"), ours: true };
+        let failed = Tell::Failed { message: format!("{cause:#}"), ours: true, last: Last::No };
         let _ = wire::send(&prepare, &failed, &[]);
     }
     served

@@ -14,12 +14,12 @@ use super::{
     ending::Ending,
     estate::Estate,
     links::Link,
-    locks::{self, Acquired},
-    protocol::{Ask, Launch, Tell, VERSION},
+    locks,
+    protocol::{Ask, Last, Launch, Tell, VERSION},
     script::{self, Streams},
 };
 use crate::{
-    client::{Client, Hold, Loss, Progress},
+    client::{Client, Hold, Loss, Progress, Several},
     config::Orphan,
     host::{
         clock::{BootTime, sleep_until},
@@ -50,7 +50,7 @@ pub(super) enum Event {
     /// A request for a lock tells how it stands.
     News(Progress),
     /// The requests for the locks are done.
-    Acquired(Acquired),
+    Acquired(Several),
     /// A hold's deadline moved.
     Renewed,
     /// A hold is not to go on.
@@ -184,7 +184,7 @@ impl Service {
         self.phase = Phase::Parked { until: BootTime::now() + PARKED_FOR };
     }
 
-    fn acquired(&mut self, acquired: Acquired) {
+    fn acquired(&mut self, acquired: Several) {
         if !matches!(self.phase, Phase::Acquiring(_)) {
             return;
         }
@@ -194,13 +194,14 @@ impl Service {
             self.phase = Phase::Holding;
             self.watch_holds();
             self.note_deadline();
-            self.prepare.tell(&Tell::Ready { locks: locks::got(&self.holds) });
+            self.prepare.tell(&Tell::Ready { locks: locks::got(&self.holds, &self.launch.locks) });
             return;
         };
         warn!(error = %failure, "a lock was not got");
-        let ours = failure.is_of_the_host();
-        self.prepare.tell(&Tell::Failed { message: failure.to_string(), ours });
-        if failure.is_passing() {
+        let last = locks::last(&failure, &self.launch.locks);
+        let ours = failure.is_of_the_host() || last == Last::Requeue;
+        self.prepare.tell(&Tell::Failed { message: failure.to_string(), ours, last });
+        if failure.is_passing() && last == Last::No {
             self.park();
         } else {
             self.end(Ending::silently());

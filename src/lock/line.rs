@@ -1,5 +1,7 @@
 //! A line of deployments: of two pipelines of one line, the newer one makes the older one's obsolete.
 
+use serde::{Deserialize, Serialize};
+
 use sha2::{Digest, Sha256};
 
 use super::who::cut;
@@ -14,7 +16,7 @@ const HASH_BYTES: usize = 6;
 pub const MAX_NEWEST: usize = 32;
 
 /// What a request deploys: its pipeline's number among those of one project and ref.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Line {
     /// Of what it is the newer or the older: a project and a ref, say.
     pub key: String,

@@ -95,9 +95,10 @@ impl<W: Write> JobLog<W> {
     }
 
     /// Says that a lock was got.
-    pub fn acquired(&mut self, name: &str, fence: u64, waited: std::time::Duration) {
+    pub fn acquired(&mut self, name: &str, fence: u64, place: Option<&str>, waited: std::time::Duration) {
         self.close_section();
-        let text = format!("Lock {} acquired after {} (fence {fence})", clean(name), humane(waited));
+        let place = place.map(|place| format!(", {}", clean(place))).unwrap_or_default();
+        let text = format!("Lock {} acquired after {} (fence {fence}{place})", clean(name), humane(waited));
         self.colored(GREEN, &text);
     }
 

@@ -1,12 +1,13 @@
 //! The client over a store that misbehaves, on the real clock.
 
 mod moody;
+mod several;
 
 use std::time::Duration;
 
 use pipeline_lock::{
     Client,
-    client::{AcquireError, AcquireOptions, Progress},
+    client::{AcquireError, AcquireOptions, Parting, Progress},
     lock::{Beat, LockName, Owner, Request, Term, Token},
     store::StoreError,
 };
@@ -17,7 +18,9 @@ use moody::{Mood, Moody};
 /// Everything here is over long before.
 const SOON: Duration = Duration::from_secs(20);
 
-const WAIT: AcquireOptions = AcquireOptions { wait: SOON, heartbeat: None };
+fn wait() -> AcquireOptions {
+    AcquireOptions::waiting(SOON)
+}
 
 fn name() -> LockName {
     LockName::new("shop/production").unwrap()
@@ -25,8 +28,11 @@ fn name() -> LockName {
 
 fn request() -> Request {
     let token = Token::new(Uuid::new_v4());
-    let term = Term::Live { beat: Beat(0), lease: Some(Duration::from_secs(30)) };
-    Request::new(Owner::alone(token), token, term)
+    request_of(Owner::alone(token), token)
+}
+
+fn request_of(owner: Owner, token: Token) -> Request {
+    Request::new(owner, token, Term::Live { beat: Beat(0), lease: Some(Duration::from_secs(30)) })
 }
 
 async fn in_time<T>(what: &str, future: impl Future<Output = T>) -> T {
@@ -44,7 +50,7 @@ async fn a_write_that_arrives_after_its_request_was_given_up_is_taken_back() {
     let token = request.token;
     store.set(Mood::HangingWrites);
     let name = name();
-    let mut acquiring = Box::pin(client.acquire(&name, request, WAIT, |_| {}));
+    let mut acquiring = Box::pin(client.acquire(&name, request, wait(), |_| {}));
     tokio::select! {
         _ = &mut acquiring => panic!("the write is not answered"),
         () = store.has_written() => {}
@@ -65,7 +71,7 @@ async fn where_each_write_was_answered_nothing_is_looked_for() {
     let (store, client) = Moody::client();
     let request = request();
     let token = request.token;
-    let hold = in_time("acquiring", client.acquire(&name(), request, WAIT, |_| {})).await.unwrap();
+    let hold = in_time("acquiring", client.acquire(&name(), request, wait(), |_| {})).await.unwrap();
     hold.release().await.unwrap();
     let before = store.requests();
     client.take_back_late(&name(), token, Duration::from_secs(600)).await;
@@ -75,11 +81,11 @@ async fn where_each_write_was_answered_nothing_is_looked_for() {
 #[tokio::test]
 async fn a_waiter_whose_store_refuses_it_for_a_moment_keeps_waiting() {
     let (store, client) = Moody::client();
-    let holder = in_time("acquiring", client.acquire(&name(), request(), WAIT, |_| {})).await.unwrap();
+    let holder = in_time("acquiring", client.acquire(&name(), request(), wait(), |_| {})).await.unwrap();
     let (told, mut news) = tokio::sync::mpsc::unbounded_channel();
     let waiting = client.clone();
     let waiter = tokio::spawn(async move {
-        waiting.acquire(&name(), request(), WAIT, |progress| drop(told.send(progress))).await
+        waiting.acquire(&name(), request(), wait(), |progress| drop(told.send(progress))).await
     });
     let mut hears = async |what: &str, is_it: fn(&Progress) -> bool| {
         in_time(what, async { while !is_it(&news.recv().await.expect("the waiter waits")) {} }).await;
@@ -97,7 +103,7 @@ async fn a_waiter_whose_store_refuses_it_for_a_moment_keeps_waiting() {
 async fn who_is_refused_before_it_waits_hears_so_at_once() {
     let (store, client) = Moody::client();
     store.set(Mood::Refusing);
-    let refused = in_time("the refusal", client.acquire(&name(), request(), WAIT, |_| {})).await;
+    let refused = in_time("the refusal", client.acquire(&name(), request(), wait(), |_| {})).await;
     assert!(matches!(refused, Err(AcquireError::Store { error: StoreError::Refused(_), .. })), "{refused:?}");
     assert_eq!(store.requests(), 1);
 }
@@ -105,7 +111,7 @@ async fn who_is_refused_before_it_waits_hears_so_at_once() {
 #[tokio::test]
 async fn a_release_goes_on_until_the_store_takes_it() {
     let (store, client) = Moody::client();
-    let hold = in_time("acquiring", client.acquire(&name(), request(), WAIT, |_| {})).await.unwrap();
+    let hold = in_time("acquiring", client.acquire(&name(), request(), wait(), |_| {})).await.unwrap();
     store.set(Mood::Refusing);
     let (name_, token, known) = hold.let_go();
     let until = client.clock().now().plus(SOON);
@@ -113,7 +119,7 @@ async fn a_release_goes_on_until_the_store_takes_it() {
     let releasing = client.clone();
     let release = tokio::spawn(async move {
         let trouble = |error: &StoreError| drop(told.send(error.to_string()));
-        releasing.withdraw_until(&name_, token, Some(known), until, trouble).await
+        releasing.withdraw_until(&name_, token, Some(known), Parting::Alone, until, trouble).await
     });
     assert!(in_time("the trouble", troubles.recv()).await.unwrap().contains("no permission"));
     store.set(Mood::Well);

@@ -1,0 +1,200 @@
+//! Several locks for one job, and a pipeline's hold between its jobs.
+
+use std::{sync::Arc, time::Duration};
+
+use pipeline_lock::{
+    Client,
+    client::{AcquireError, AcquireOptions, Given, Here, Hold, Parting, Progress, Several, Wish},
+    lock::{LockName, Owner, Request, Token},
+    store::MemoryStore,
+};
+use uuid::Uuid;
+
+use crate::{
+    SOON, in_time,
+    moody::{Mood, Moody},
+    request_of,
+};
+
+fn lock(name: &str) -> LockName {
+    LockName::new(name).unwrap()
+}
+
+fn client() -> Client {
+    Client::new(Arc::new(MemoryStore::new()), None)
+}
+
+fn wishes(names: &[&str], request: &Request, options: &AcquireOptions) -> Vec<Wish> {
+    let wish = |name: &&str| Wish { name: lock(name), request: request.clone(), options: options.clone() };
+    names.iter().map(wish).collect()
+}
+
+fn alone() -> Request {
+    let token = Token::new(Uuid::new_v4());
+    request_of(Owner::alone(token), token)
+}
+
+fn member_of(pipeline: u64) -> Request {
+    request_of(Owner::pipeline("gitlab.example.com", 7, pipeline), Token::new(Uuid::new_v4()))
+}
+
+async fn all(client: &Client, names: &[&str], wait: Duration) -> Several {
+    let wishes = wishes(names, &alone(), &AcquireOptions::waiting(wait));
+    in_time("acquiring", client.acquire_all(wishes, |_| {})).await
+}
+
+fn names(several: &Several) -> Vec<String> {
+    several.holds.iter().map(|hold| hold.name().to_string()).collect()
+}
+
+async fn holders(client: &Client, name: &str) -> usize {
+    client.look(&lock(name)).await.unwrap().map_or(0, |state| state.holders.len())
+}
+
+#[tokio::test]
+async fn free_locks_cost_one_request_each_in_any_order() {
+    let (store, client) = Moody::client();
+    let got = all(&client, &["c", "a", "b"], SOON).await;
+    assert!(got.failure.is_none());
+    assert_eq!(names(&got), ["a", "b", "c"]);
+    assert_eq!(store.requests(), 3);
+}
+
+#[tokio::test]
+async fn no_free_lock_waits_for_the_answer_about_another() {
+    let (store, client) = Moody::client();
+    store.set(Mood::HangingWrites);
+    let wishes = wishes(&["a", "b", "c"], &alone(), &AcquireOptions::waiting(SOON));
+    let acquiring = tokio::spawn(async move { client.acquire_all(wishes, |_| {}).await });
+    in_time("all three writes", async {
+        while store.requests() < 3 {
+            store.has_written().await
+        }
+    })
+    .await;
+    acquiring.abort();
+}
+
+#[tokio::test]
+async fn while_a_lock_is_waited_for_none_that_sorts_after_it_is_held() {
+    let client = client();
+    let first = all(&client, &["b"], SOON).await;
+    let waiting = client.clone();
+    let second = tokio::spawn(async move { all(&waiting, &["a", "b", "c"], SOON).await });
+    in_time("the wait", async {
+        while client.look(&lock("b")).await.unwrap().is_none_or(|state| state.queue.is_empty()) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    assert_eq!((holders(&client, "a").await, holders(&client, "c").await), (1, 0));
+    for hold in first.holds {
+        hold.release().await.unwrap();
+    }
+    let second = in_time("the second's turn", second).await.unwrap();
+    assert_eq!(names(&second), ["a", "b", "c"]);
+}
+
+#[tokio::test]
+async fn a_lock_that_is_not_got_costs_nobody_the_others() {
+    let client = client();
+    let first = all(&client, &["b"], SOON).await;
+    let second = all(&client, &["a", "b", "c"], Duration::ZERO).await;
+    assert!(matches!(&second.failure, Some(AcquireError::Busy { name, .. }) if name.as_str() == "b"));
+    assert_eq!(names(&second), ["a"]);
+    assert_eq!(holders(&client, "c").await, 0);
+    drop(first);
+}
+
+/// Many jobs that want overlapping locks in all orders: each gets its turn.
+#[tokio::test]
+async fn jobs_that_name_their_locks_in_any_order_never_wait_for_each_other() {
+    let client = client();
+    let orders = [["a", "b"], ["b", "a"], ["b", "c"], ["c", "b"], ["c", "a"], ["a", "c"]];
+    let jobs: Vec<_> = (0..18)
+        .map(|n| {
+            let client = client.clone();
+            tokio::spawn(async move {
+                let got = all(&client, &orders[n % orders.len()], SOON).await;
+                assert!(got.failure.is_none(), "{:?}", got.failure);
+                assert_eq!(got.holds.len(), 2);
+                for hold in got.holds {
+                    hold.release().await.unwrap();
+                }
+            })
+        })
+        .collect();
+    for job in jobs {
+        in_time("a job", job).await.unwrap();
+    }
+}
+
+async fn acquire(
+    client: &Client,
+    name: &str,
+    request: Request,
+    options: AcquireOptions,
+) -> Result<Hold, AcquireError> {
+    in_time("acquiring", client.acquire(&lock(name), request, options, |_| {})).await
+}
+
+#[tokio::test]
+async fn a_name_before_one_that_the_pipeline_holds_is_only_tried() {
+    let client = client();
+    let foreign = acquire(&client, "a", alone(), AcquireOptions::waiting(SOON)).await.unwrap();
+    let own = acquire(&client, "x", member_of(1), AcquireOptions::waiting(SOON)).await.unwrap();
+    let beside = |pipeline| AcquireOptions {
+        beside: vec![member_of(pipeline).owner],
+        ..AcquireOptions::waiting(SOON)
+    };
+    let refused = acquire(&client, "a", member_of(1), beside(1)).await;
+    let Err(error @ AcquireError::OutOfOrder { .. }) = refused else { panic!("{refused:?}") };
+    for part in ["lock a", "lock x", "not waited for"] {
+        assert!(error.to_string().contains(part), "{error}");
+    }
+    assert!(client.look(&lock("a")).await.unwrap().unwrap().queue.is_empty(), "it is not in the queue");
+    foreign.release().await.unwrap();
+    acquire(&client, "a", member_of(1), beside(1)).await.expect("a free one is taken all the same");
+    drop(own);
+}
+
+#[tokio::test]
+async fn a_pipelines_hold_stands_between_its_jobs() {
+    let client = client();
+    let options =
+        AcquireOptions { parting: Parting::Linger(Duration::from_secs(60)), ..AcquireOptions::waiting(SOON) };
+    let first = acquire(&client, "a", member_of(1), options.clone()).await.unwrap();
+    let (name, token, known) = first.let_go();
+    let until = client.clock().now().plus(SOON);
+    let given = client.withdraw_until(&name, token, Some(known), options.parting, until, |_| {}).await;
+    assert_eq!(given.unwrap(), Given::Kept);
+    let other = acquire(&client, "a", member_of(2), AcquireOptions::waiting(Duration::ZERO)).await;
+    assert!(matches!(other, Err(AcquireError::Busy { .. })), "{other:?}");
+    let last = AcquireOptions { parting: Parting::WithThePipeline, ..options };
+    let second = acquire(&client, "a", member_of(1), last).await.unwrap();
+    second.release().await.unwrap();
+    acquire(&client, "a", member_of(2), AcquireOptions::waiting(Duration::ZERO)).await.unwrap();
+}
+
+#[tokio::test]
+async fn no_more_wait_on_a_host_than_its_file_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let client = Client::new(Arc::new(MemoryStore::new()), Some(Here::open(folder.path()).unwrap()));
+    let options = AcquireOptions { max_waiting: Some(1), ..AcquireOptions::waiting(SOON) };
+    let holder = acquire(&client, "a", alone(), options.clone()).await.unwrap();
+    let (told, mut news) = tokio::sync::mpsc::unbounded_channel();
+    let (waiting, patient) = (client.clone(), options.clone());
+    let waiter = tokio::spawn(async move {
+        waiting.acquire(&lock("a"), alone(), patient, |progress| drop(told.send(progress))).await
+    });
+    in_time("the wait", async { while !matches!(news.recv().await, Some(Progress::Waiting(_))) {} }).await;
+    let crowded = acquire(&client, "a", alone(), options.clone()).await;
+    assert!(matches!(crowded, Err(AcquireError::Crowded { most: 1, .. })), "{crowded:?}");
+    acquire(&client, "b", alone(), options.clone()).await.expect("who need not wait takes no place");
+    holder.release().await.unwrap();
+    let second = in_time("the grant", waiter).await.unwrap().unwrap();
+    let third =
+        acquire(&client, "a", alone(), AcquireOptions { wait: Duration::from_millis(1), ..options }).await;
+    assert!(matches!(third, Err(AcquireError::TimedOut { .. })), "the place is free again: {third:?}");
+    drop(second);
+}
