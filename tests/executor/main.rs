@@ -6,6 +6,7 @@ mod harness;
 mod contract;
 mod deaths;
 mod input;
+mod kinds;
 mod leftovers;
 mod orphans;
 mod output;
