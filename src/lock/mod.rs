@@ -15,6 +15,7 @@ mod queue;
 mod request;
 mod reserve;
 mod state;
+mod supersede;
 mod transition;
 mod value;
 mod who;

@@ -87,8 +87,13 @@ pub fn plan(current: &LockState, request: &Request, watch: &Watch, sight: Sight<
     if current.is_newer() {
         return Plan::Newer;
     }
-    if sight.was_queued && watch.is_newest(current) && lost_its_place(current, request) {
-        return Plan::Superseded;
+    if sight.was_queued && watch.is_newest(current) && current.waiter(request.token).is_none() {
+        if is_retried(current, request) {
+            return Plan::Superseded;
+        }
+        if let Some(by) = current.superseded_by(request) {
+            return Plan::Obsolete { by };
+        }
     }
     let mut next = current.clone();
     let place = current.place(request.token).unwrap_or(current.queue.len() + 1);
@@ -111,18 +116,21 @@ pub fn plan(current: &LockState, request: &Request, watch: &Watch, sight: Sight<
         return match outcome {
             Outcome::Busy => Plan::Busy,
             Outcome::QueueFull(full) => Plan::QueueFull(full),
-            Outcome::Obsolete { by } => Plan::Obsolete { by },
-            Outcome::Granted | Outcome::Queued => Plan::Wait(next_look(current, watch, sight, place)),
+            // What an older document shows may be over: a swap would find out, and there is none.
+            Outcome::Obsolete { by } if watch.is_newest(current) => Plan::Obsolete { by },
+            Outcome::Granted | Outcome::Queued | Outcome::Obsolete { .. } => {
+                Plan::Wait(next_look(current, watch, sight, place))
+            }
         };
     }
     next.seal(wall);
     Plan::Write { next: Box::new(next), outcome, removed }
 }
 
-/// Whether a try of the same job that is not the one before has the place of `request`.
-fn lost_its_place(current: &LockState, request: &Request) -> bool {
+/// Whether a try of the same job that is not the one before is there.
+fn is_retried(current: &LockState, request: &Request) -> bool {
     let older = |token| token == request.token || Some(token) == request.replaces;
-    current.waiter(request.token).is_none() && current.tries_of(&request.owner).any(|token| !older(token))
+    current.tries_of(&request.owner).any(|token| !older(token))
 }
 
 /// Ends the holds that are over: by death, by lease, by time, by force.

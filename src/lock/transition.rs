@@ -8,11 +8,24 @@ const KEEP_FREE_SECONDS: u64 = 30 * 24 * 3600;
 
 impl LockState {
     /// Asks for the lock, or claims it for somebody who waits already. Idempotent: a holder stays one, a
-    /// waiter keeps its place.
+    /// waiter keeps its place (unless a newer pipeline of its line is there: then it has none any more).
     pub fn request(&mut self, request: &Request, may_queue: bool) -> Outcome {
         if self.take_over(request) {
             return Outcome::Granted;
         }
+        if let Some(by) = self.obsolete_by(request) {
+            self.leave_obsolete(request, by);
+            return Outcome::Obsolete { by };
+        }
+        let before = self.supersede(request);
+        let outcome = self.enter(request, may_queue);
+        if let (Outcome::Busy | Outcome::QueueFull(_), Some(before)) = (outcome, before) {
+            self.undo(before);
+        }
+        outcome
+    }
+
+    fn enter(&mut self, request: &Request, may_queue: bool) -> Outcome {
         if self.joins(request) {
             if self.admits(request) {
                 self.grant(request);
@@ -158,6 +171,7 @@ impl LockState {
 
     pub(super) fn grant(&mut self, request: &Request) {
         self.keep_fences();
+        self.supersede(request);
         self.queue.retain(|w| w.token != request.token);
         self.fence = self.fence.next();
         let slot = self.slot_for(request, None);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use pipeline_lock::lock::{Beat, Fence, Holder, LockState, Mode, Owner, Request, Term, Token, Waiter};
+use pipeline_lock::lock::{Beat, Fence, Holder, Line, LockState, Mode, Owner, Request, Term, Token, Waiter};
 
 use crate::{LEASE, Real, Verdict};
 
@@ -35,6 +35,13 @@ impl Change<'_> {
         let goes_on = |h: &Holder| h.between || self.after.holder(h.token).is_some();
         let is_own = |h: &&Holder| holder.owner.has_members() && h.owner == holder.owner;
         self.before.holders.iter().filter(is_own).any(goes_on)
+    }
+
+    /// Whether it takes the place of `waiter` because its own pipeline is a newer one of that line.
+    pub fn makes_obsolete(&self, waiter: &Waiter) -> bool {
+        let got_in = self.after.holder(self.request.token).is_some()
+            || self.after.waiter(self.request.token).is_some();
+        got_in && self.after.waiter(waiter.token).is_none() && is_newer(&self.request.line, &waiter.line)
     }
 
     /// Whether it takes a hold over from an older try.
@@ -106,6 +113,7 @@ impl Audit {
             return Err(format!("these hold together: {claims:?}"));
         }
         slots_are_apart(change)?;
+        nobody_obsolete_gets_in(change)?;
         self.note_beats(change);
         Ok(())
     }
@@ -199,4 +207,28 @@ fn slots_are_apart(change: &Change<'_>) -> Verdict {
         }
     }
     Ok(())
+}
+
+/// Whether `line` is a newer pipeline of the same line as `other`.
+fn is_newer(line: &Option<Line>, other: &Option<Line>) -> bool {
+    match (line, other) {
+        (Some(line), Some(other)) => line.key == other.key && line.pipeline > other.pipeline,
+        _ => false,
+    }
+}
+
+/// Nobody waits or is let in while a newer pipeline of its line is there, but a member of a pipeline that holds.
+fn nobody_obsolete_gets_in(change: &Change<'_>) -> Verdict {
+    let state = change.after;
+    let lines = || state.holders.iter().map(|h| &h.line).chain(state.queue.iter().map(|w| &w.line));
+    let holds = |owner: &Owner| owner.has_members() && state.holders.iter().any(|h| h.owner == *owner);
+    let is_obsolete = |line| lines().any(|other| is_newer(other, line));
+    if let Some(w) = state.queue.iter().find(|w| is_obsolete(&w.line) && !holds(&w.owner)) {
+        return Err(format!("{:?} waits for what is obsolete", w.token));
+    }
+    let let_in = change.granted().find(|h| is_obsolete(&h.line) && !change.joins(h));
+    match let_in.filter(|_| !change.takes_hold_over()) {
+        Some(h) => Err(format!("{:?} was granted what is obsolete", h.token)),
+        None => Ok(()),
+    }
 }

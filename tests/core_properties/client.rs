@@ -24,6 +24,7 @@ pub enum End {
     Left,
     Busy,
     Superseded,
+    Obsolete,
     Crashed,
 }
 
@@ -237,12 +238,13 @@ impl Client {
                 self.renew(now);
             }
             Plan::Write { outcome: Outcome::Busy, .. } | Plan::Busy => self.over(End::Busy),
+            Plan::Write { outcome: Outcome::Obsolete { .. }, .. } | Plan::Obsolete { .. } => {
+                self.over(End::Obsolete)
+            }
             Plan::Write { next, .. } => self.send(Op::SwapThis { expected: current, new: *next }, now),
             Plan::Wait(look) => self.acts.push(Act::Wake(now.moment.plus(look), Timer::Look)),
             Plan::Superseded => self.over(End::Superseded),
-            plan @ (Plan::QueueFull(_) | Plan::Obsolete { .. } | Plan::Newer) => {
-                self.acts.push(Act::Broken(format!("{plan:?}")))
-            }
+            plan @ (Plan::QueueFull(_) | Plan::Newer) => self.acts.push(Act::Broken(format!("{plan:?}"))),
         }
     }
 

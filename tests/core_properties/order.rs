@@ -61,10 +61,13 @@ impl Order {
             let place = own.map_or(newcomer, |own| self.places[&own.token]);
             let (arrival, rank) = (place.arrival, change.request.priority + place.overtaken);
             let turn = turn(rank, change.request.order, arrival);
-            let others = || change.before.queue.iter().filter(|w| own.is_none_or(|own| own.token != w.token));
-            let is_out =
-                |w: &&Waiter| change.known_dead.contains(&w.token) && change.after.waiter(w.token).is_none();
-            let ahead: Vec<&Waiter> = others().filter(|w| self.turn(w) < turn && !is_out(w)).collect();
+            let is_out = |w: &&Waiter| {
+                let is_gone = change.after.waiter(w.token).is_none();
+                change.makes_obsolete(w) || change.known_dead.contains(&w.token) && is_gone
+            };
+            let own = own.map(|own| own.token);
+            let others = || change.before.queue.iter().filter(|w| own != Some(w.token) && !is_out(w));
+            let ahead: Vec<&Waiter> = others().filter(|w| self.turn(w) < turn).collect();
             if !room_is_left_for(&ahead, change.after) {
                 for waiter in ahead {
                     self.is_passed_fairly(waiter, change, timed)?;
@@ -113,6 +116,7 @@ impl Order {
             };
             let fair = token == change.request.token
                 || change.known_dead.contains(&token)
+                || change.makes_obsolete(waiter)
                 || waiter.missed >= 1 && change.granted().next().is_some()
                 || retried.into_iter().any(is_retry);
             if !fair {

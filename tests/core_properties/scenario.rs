@@ -1,6 +1,6 @@
 //! What happens in one run: who wants the lock when, what becomes of them, and what the network does.
 
-use pipeline_lock::lock::{Beat, EpochMs, Limit, Mode, Order, Owner, Request, Term, Token, Who};
+use pipeline_lock::lock::{Beat, EpochMs, Limit, Line, Mode, Order, Owner, Request, Term, Token, Who};
 use proptest::{collection::vec, prelude::*};
 use uuid::Uuid;
 
@@ -23,6 +23,8 @@ pub struct Job {
     pub kind: Kind,
     pub priority: i32,
     pub order: Order,
+    /// Its line, and its pipeline's number there.
+    pub line: Option<(u64, u64)>,
     /// The pipeline that it is a member of, if its hold is a pipeline's.
     pub pipeline: Option<u64>,
     pub host: usize,
@@ -109,7 +111,7 @@ impl Job {
             limit,
             priority: self.priority,
             order: self.order,
-            line: None,
+            line: self.line.map(|(key, pipeline)| Line::new(&key.to_string(), pipeline)),
             max_queue: None,
             term: Term::Live { beat: Beat(0), lease: Some(LEASE) },
             who: Who::default(),
@@ -163,19 +165,11 @@ pub fn job() -> impl Strategy<Value = Job> {
     let priority = prop_oneof![5 => Just(0), 2 => -2..=2i32];
     let order = prop_oneof![5 => Just(Order::First), 1 => Just(Order::Newest)];
     let pipeline = prop_oneof![4 => Just(None), 1 => (1..=2u64).prop_map(Some)];
+    let line = prop_oneof![3 => Just(None), 1 => (1..=2u64, 1..=4u64).prop_map(Some)];
     let times = (0..30_000u64, 0..25_000u64);
-    (times, kind(), (priority, order), pipeline, 0..3usize, clock, prop::bool::weighted(0.95), fate())
-        .prop_map(|((start, work), kind, (priority, order), pipeline, host, clock, may_wait, fate)| Job {
-            start,
-            kind,
-            priority,
-            order,
-            pipeline,
-            host,
-            clock,
-            work,
-            may_wait,
-            fate,
+    (times, kind(), (priority, order, line), pipeline, 0..3usize, clock, prop::bool::weighted(0.95), fate())
+        .prop_map(|((start, work), kind, (priority, order, line), pipeline, host, clock, may_wait, fate)| {
+            Job { start, kind, priority, order, line, pipeline, host, clock, work, may_wait, fate }
         })
 }
 

@@ -58,6 +58,8 @@ struct World<'a> {
     runs: BTreeMap<Token, Run>,
     /// Who ever had a hold in the document, knowing of it or not.
     held: BTreeSet<Token>,
+    /// Who lost its place to a newer pipeline.
+    obsolete: BTreeSet<Token>,
     /// The dead that each host knows of.
     gone: Vec<Vec<Token>>,
     known_dead: BTreeSet<Token>,
@@ -89,6 +91,7 @@ impl<'a> World<'a> {
             tries: Vec::new(),
             runs: BTreeMap::new(),
             held: BTreeSet::new(),
+            obsolete: BTreeSet::new(),
             gone: vec![Vec::new(); 3],
             known_dead: BTreeSet::new(),
             audit: Audit::default(),
@@ -263,7 +266,14 @@ impl<'a> World<'a> {
                 at: self.now,
             };
             self.audit.check(&change).and_then(|()| self.order.check(&change, true))?;
-            self.held.extend(change.granted().map(|h| h.token));
+            let obsolete = before.queue.iter().filter(|w| change.makes_obsolete(w)).map(|w| w.token);
+            self.obsolete.extend(obsolete);
+            for holder in change.granted() {
+                self.held.insert(holder.token);
+                if self.obsolete.contains(&holder.token) {
+                    return Err(format!("{:?} is obsolete and did not learn it", holder.token));
+                }
+            }
         }
         Ok(result)
     }
@@ -354,7 +364,8 @@ impl<'a> World<'a> {
         let Some(state) = self.server.current() else { return Ok(()) };
         for waiting in self.tries.iter().filter(|t| t.client.is_waiting()) {
             let token = waiting.client.request.token;
-            let is_there = state.waiter(token).is_some() || self.held.contains(&token);
+            let is_there =
+                state.waiter(token).is_some() || self.held.contains(&token) || self.obsolete.contains(&token);
             let newer = self.tries.iter().any(|t| t.job == waiting.job && t.tries > waiting.tries);
             if !is_there && !newer {
                 return Err(format!("{token:?} waits and has no place at {}", self.now));
@@ -369,6 +380,12 @@ impl<'a> World<'a> {
             let fair = match it.client.phase {
                 Phase::Over(End::Superseded) => {
                     self.tries.iter().any(|t| t.job == it.job && t.tries > it.tries)
+                }
+                Phase::Over(End::Obsolete) => {
+                    let line = self.scenario.jobs[it.job].line;
+                    let is_newer =
+                        |other: (u64, u64)| line.is_some_and(|(key, n)| other.0 == key && other.1 > n);
+                    self.scenario.jobs.iter().filter_map(|job| job.line).any(is_newer)
                 }
                 Phase::Over(End::Busy) => !self.scenario.jobs[it.job].may_wait,
                 Phase::Over(_) => true,

@@ -1,7 +1,7 @@
 //! What is stored comes back, also what this version does not know, and what is no lock is an error.
 
 use pipeline_lock::{
-    lock::{Beat, CodecError, LockName, LockState, Map, Outcome, Value, codec},
+    lock::{Beat, CodecError, Line, LockName, LockState, Map, Outcome, Request, Value, codec},
     store::{Consistency, Expected, Store, StoreError},
 };
 
@@ -12,6 +12,7 @@ use crate::{
 
 on_stores!(memory local dynamodb: {
     attributes_that_are_unknown_are_kept,
+    which_pipelines_are_the_newest_is_known_after_a_first_write,
     the_item_of_another_program_is_an_error_and_left_alone,
     a_damaged_document_is_an_error_and_left_alone,
     a_list_shows_all_locks_by_name_and_nothing_else,
@@ -69,6 +70,23 @@ async fn attributes_that_are_unknown_are_kept(bench: &Bench) {
     let again = take(store, &name, 4).await;
     has_all(&bench.document(&name).await.unwrap());
     assert_eq!(read(store, &name).await, Some(again));
+}
+
+async fn which_pipelines_are_the_newest_is_known_after_a_first_write(bench: &Bench) {
+    let (store, name) = (&*bench.store, name("a"));
+    let of = |n, pipeline| Request { line: Some(Line::new("shop main", pipeline)), ..request(store, n) };
+    let mut state = take(store, &name, 1).await;
+    for (n, pipeline) in [(2, 5), (3, 6)] {
+        state = change(store, &name, &state, |lock| {
+            assert_eq!(lock.request(&of(n, pipeline), true), Outcome::Queued);
+        })
+        .await;
+    }
+    for n in [3, 1] {
+        state = change(store, &name, &state, |lock| assert!(lock.release(token(n)))).await;
+    }
+    assert_eq!(take(store, &name, 4).await.newest, [Line::new("shop main", 6)]);
+    assert_eq!(read(store, &name).await.unwrap().newest, [Line::new("shop main", 6)]);
 }
 
 async fn refused_as(bench: &Bench, name: &LockName, document: Map, expected: impl Fn(&CodecError) -> bool) {

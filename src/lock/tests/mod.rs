@@ -3,6 +3,7 @@
 mod admission;
 mod codec;
 mod hold;
+mod line;
 mod newer;
 mod order;
 mod passing;
