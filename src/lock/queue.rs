@@ -69,6 +69,9 @@ impl LockState {
     }
 
     pub(super) fn enqueue(&mut self, request: &Request) -> Outcome {
+        if let Some(max) = request.max_queue.filter(|max| self.queue.len() >= *max as usize) {
+            return Outcome::QueueFull(Full::Count(max));
+        }
         let ticket = self.queue.iter().map(|w| w.ticket.next()).max().unwrap_or(Ticket(0));
         let waiter = Waiter {
             owner: request.owner.clone(),

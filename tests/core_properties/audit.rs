@@ -223,7 +223,10 @@ fn nobody_obsolete_gets_in(change: &Change<'_>) -> Verdict {
     let lines = || state.holders.iter().map(|h| &h.line).chain(state.queue.iter().map(|w| &w.line));
     let holds = |owner: &Owner| owner.has_members() && state.holders.iter().any(|h| h.owner == *owner);
     let is_obsolete = |line| lines().any(|other| is_newer(other, line));
-    if let Some(w) = state.queue.iter().find(|w| is_obsolete(&w.line) && !holds(&w.owner)) {
+    // Who waited while its pipeline held learns it at its next look, or at that of the newer one.
+    let waits_still = |w: &Waiter| w.owner.has_members() && change.before.waiter(w.token).is_some();
+    let waits = state.queue.iter().filter(|w| !holds(&w.owner) && !waits_still(w));
+    if let Some(w) = waits.into_iter().find(|w| is_obsolete(&w.line)) {
         return Err(format!("{:?} waits for what is obsolete", w.token));
     }
     let let_in = change.granted().find(|h| is_obsolete(&h.line) && !change.joins(h));

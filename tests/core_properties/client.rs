@@ -25,6 +25,7 @@ pub enum End {
     Busy,
     Superseded,
     Obsolete,
+    QueueFull,
     Crashed,
 }
 
@@ -238,13 +239,15 @@ impl Client {
                 self.renew(now);
             }
             Plan::Write { outcome: Outcome::Busy, .. } | Plan::Busy => self.over(End::Busy),
-            Plan::Write { outcome: Outcome::Obsolete { .. }, .. } | Plan::Obsolete { .. } => {
-                self.over(End::Obsolete)
+            Plan::Write { outcome: Outcome::QueueFull(_), .. } | Plan::QueueFull(_) => {
+                self.over(End::QueueFull)
             }
+            Plan::Write { outcome: Outcome::Obsolete { .. }, .. } => self.end(End::Obsolete, now),
+            Plan::Obsolete { .. } => self.over(End::Obsolete),
             Plan::Write { next, .. } => self.send(Op::SwapThis { expected: current, new: *next }, now),
             Plan::Wait(look) => self.acts.push(Act::Wake(now.moment.plus(look), Timer::Look)),
             Plan::Superseded => self.over(End::Superseded),
-            plan @ (Plan::QueueFull(_) | Plan::Newer) => self.acts.push(Act::Broken(format!("{plan:?}"))),
+            plan @ Plan::Newer => self.acts.push(Act::Broken(format!("{plan:?}"))),
         }
     }
 

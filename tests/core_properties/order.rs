@@ -136,6 +136,13 @@ impl Order {
                     return Err(format!("{:?} lost the place of {:?}", waiter.token, old.token));
                 }
                 Some(old) => self.places[&old.token],
+                None if change
+                    .request
+                    .max_queue
+                    .is_some_and(|max| change.after.queue.len() > max as usize) =>
+                {
+                    return Err(format!("{:?} waits behind more than it wants", waiter.token));
+                }
                 None => {
                     self.arrived += 1;
                     Place { arrival: self.arrived, overtaken: 0 }

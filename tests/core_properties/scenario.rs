@@ -25,6 +25,8 @@ pub struct Job {
     pub order: Order,
     /// Its line, and its pipeline's number there.
     pub line: Option<(u64, u64)>,
+    /// How many may wait, itself counted.
+    pub max_queue: Option<u32>,
     /// The pipeline that it is a member of, if its hold is a pipeline's.
     pub pipeline: Option<u64>,
     pub host: usize,
@@ -112,7 +114,7 @@ impl Job {
             priority: self.priority,
             order: self.order,
             line: self.line.map(|(key, pipeline)| Line::new(&key.to_string(), pipeline)),
-            max_queue: None,
+            max_queue: self.max_queue,
             term: Term::Live { beat: Beat(0), lease: Some(LEASE) },
             who: Who::default(),
             since: EpochMs(0),
@@ -166,11 +168,45 @@ pub fn job() -> impl Strategy<Value = Job> {
     let order = prop_oneof![5 => Just(Order::First), 1 => Just(Order::Newest)];
     let pipeline = prop_oneof![4 => Just(None), 1 => (1..=2u64).prop_map(Some)];
     let line = prop_oneof![3 => Just(None), 1 => (1..=2u64, 1..=4u64).prop_map(Some)];
+    let max_queue = prop_oneof![5 => Just(None), 1 => (0..3u32).prop_map(Some)];
     let times = (0..30_000u64, 0..25_000u64);
-    (times, kind(), (priority, order, line), pipeline, 0..3usize, clock, prop::bool::weighted(0.95), fate())
-        .prop_map(|((start, work), kind, (priority, order, line), pipeline, host, clock, may_wait, fate)| {
-            Job { start, kind, priority, order, line, pipeline, host, clock, work, may_wait, fate }
-        })
+    (
+        times,
+        kind(),
+        (priority, order, line, max_queue),
+        pipeline,
+        0..3usize,
+        clock,
+        prop::bool::weighted(0.95),
+        fate(),
+    )
+        .prop_map(
+            |(
+                (start, work),
+                kind,
+                (priority, order, line, max_queue),
+                pipeline,
+                host,
+                clock,
+                may_wait,
+                fate,
+            )| {
+                Job {
+                    start,
+                    kind,
+                    priority,
+                    order,
+                    line,
+                    max_queue,
+                    pipeline,
+                    host,
+                    clock,
+                    work,
+                    may_wait,
+                    fate,
+                }
+            },
+        )
 }
 
 /// Any scenario.

@@ -387,6 +387,7 @@ impl<'a> World<'a> {
                         |other: (u64, u64)| line.is_some_and(|(key, n)| other.0 == key && other.1 > n);
                     self.scenario.jobs.iter().filter_map(|job| job.line).any(is_newer)
                 }
+                Phase::Over(End::QueueFull) => it.client.request.max_queue.is_some(),
                 Phase::Over(End::Busy) => !self.scenario.jobs[it.job].may_wait,
                 Phase::Over(_) => true,
                 _ => false,

@@ -130,6 +130,38 @@ fn a_retried_member_of_a_waiting_pipeline_keeps_its_own_place_and_leaves_the_oth
 }
 
 #[test]
+fn who_would_wait_behind_more_than_it_wants_does_not_wait() {
+    let brief = |n, max| Request { max_queue: Some(max), ..job(n) };
+    let mut state = lock(&[&brief(1, 0)]);
+    assert_eq!(holders(&state), [token(1)], "a free lock has no queue");
+    assert_eq!(state.request(&brief(2, 0), true), Outcome::QueueFull(Full::Count(0)));
+    assert_eq!(ask(&mut state, &brief(2, 1)), Outcome::Queued);
+    let before = state.clone();
+    assert_eq!(state.request(&brief(3, 1), true), Outcome::QueueFull(Full::Count(1)));
+    assert_eq!(state, before);
+    let mut watch = Watch::default();
+    watch.observe(&state, at(0));
+    assert_eq!(step(&state, &brief(3, 1), &watch, sight(at(0))), Plan::QueueFull(Full::Count(1)));
+    assert_eq!(ask(&mut state, &brief(3, 2)), Outcome::Queued);
+    assert_eq!(ask(&mut state, &retry(&brief(2, 1), 20)), Outcome::Queued, "who has a place keeps it");
+}
+
+#[test]
+fn a_newer_pipeline_finds_room_where_it_makes_an_older_one_obsolete() {
+    let of = |n, pipeline| Request {
+        line: Some(super::super::Line::new("shop main", pipeline)),
+        max_queue: Some(1),
+        ..job(n)
+    };
+    let mut state = lock(&[&job(1), &of(2, 5)]);
+    assert_eq!(ask(&mut state, &of(3, 6)), Outcome::Queued);
+    let before = state.clone();
+    let other = Request { line: Some(super::super::Line::new("shop dev", 7)), ..of(4, 7) };
+    assert_eq!(ask(&mut state, &other), Outcome::QueueFull(Full::Count(1)));
+    assert_eq!(state.queue, before.queue);
+}
+
+#[test]
 fn a_full_queue_takes_nobody_more_and_goes_on_serving() {
     let mut state = lock(&[&job(1), &job(10_000)]);
     let fit = 10_000 + (MAX_QUEUE_BYTES / codec::waiter_size(&state.queue[0]) - 5) as u64;
