@@ -78,20 +78,28 @@ fn places(limit: Limit) -> u32 {
 }
 
 impl LockState {
-    /// Whether the holders leave room for `request`.
+    /// Whether the holders leave room for `request`. A reservation leaves none, but to those whose pipeline
+    /// holds already.
     pub fn admits(&self, request: &Request) -> bool {
+        (self.reservation().is_none() || self.joins(request)) && self.has_room_for(request)
+    }
+
+    /// Whether the holders leave room for `request`, reserved or not.
+    pub(super) fn has_room_for(&self, request: &Request) -> bool {
         Room::beside(&self.holders).is_there_for(&request.into())
     }
 
     /// Whether the head of the queue could be granted the lock as it is.
     pub fn head_is_ready(&self) -> bool {
-        let room = Room::beside(&self.holders);
-        self.in_order().first().is_some_and(|w| room.is_there_for(&(*w).into()))
+        !self.ready().is_empty()
     }
 
     /// The waiters, from the head on, each of whom could be granted the lock as it is. One behind them may
     /// pass over them if they don't claim, but never over somebody who could not have claimed.
     pub fn ready(&self) -> Vec<&Waiter> {
+        if self.reservation().is_some() {
+            return Vec::new();
+        }
         let room = Room::beside(&self.holders);
         self.in_order().into_iter().take_while(|w| room.is_there_for(&(*w).into())).collect()
     }
@@ -99,6 +107,9 @@ impl LockState {
     /// Whether `request` may have the lock now: there is room for it beside those who hold and all who come
     /// before it. So free slots are claimed by as many at once, and nobody takes one from somebody ahead.
     pub(super) fn has_its_turn(&self, request: &Request) -> bool {
+        if self.reservation().is_some() {
+            return false;
+        }
         let mut room = Room::beside(&self.holders);
         for waiter in self.ahead_of(request) {
             if !room.is_there_for(&waiter.into()) {

@@ -177,13 +177,13 @@ fn clear_dead_heads(next: &mut LockState, gone: &[Token]) {
     }
 }
 
-/// `--force-after`: takes static holds of that age, and asks live ones to end.
+/// `--force-after`: takes static holds of that age, and asks live ones to end. A reservation stands.
 fn force(next: &mut LockState, request: &Request, store_now: EpochMs) -> Vec<Holder> {
     let Some(age) = request.force_after else { return Vec::new() };
     let old: Vec<Holder> = next
         .holders
         .iter()
-        .filter(|h| h.owner != request.owner && store_now.since(h.since) >= age)
+        .filter(|h| h.reserved.is_none() && h.owner != request.owner && store_now.since(h.since) >= age)
         .cloned()
         .collect();
     let (taken, live): (Vec<Holder>, Vec<Holder>) =

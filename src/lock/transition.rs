@@ -54,14 +54,14 @@ impl LockState {
         self.holders.len() + self.queue.len() != before
     }
 
-    /// Asks the holder to end its work and to release; false if it holds nothing, was asked already, or if a
-    /// newer program wrote the document.
+    /// Asks the holder to end its work and to release; false if it holds nothing, was asked already, is a
+    /// reservation (that has no work: release it), or if a newer program wrote the document.
     pub fn revoke(&mut self, token: Token, by: &str) -> bool {
         if self.is_newer() {
             return false;
         }
         match self.holders.iter_mut().find(|h| h.token == token) {
-            Some(holder) if holder.revoked.is_none() => {
+            Some(holder) if holder.revoked.is_none() && holder.reserved.is_none() => {
                 holder.revoked = Some(by.to_owned());
                 true
             }
@@ -153,12 +153,13 @@ impl LockState {
         false
     }
 
-    /// The old try's hold ends. If the new one asks for more than there is room for, it gets none of it.
+    /// The old try's hold ends, and goes on in the new one, reserved or not. If that asks for more than there
+    /// is room for, it gets none of it.
     fn take_over_hold(&mut self, request: &Request) -> bool {
         let old = request.replaces.and_then(|token| self.holder(token));
         let Some(old) = old.filter(|h| h.owner == request.owner).cloned() else { return false };
         self.release(old.token);
-        if !self.admits(request) {
+        if !self.has_room_for(request) {
             return false;
         }
         let slot = self.slot_for(request, Some(old.slot));

@@ -114,6 +114,7 @@ impl Audit {
         }
         slots_are_apart(change)?;
         nobody_obsolete_gets_in(change)?;
+        a_reservation_keeps_others_out(change)?;
         self.note_beats(change);
         Ok(())
     }
@@ -142,6 +143,7 @@ impl Audit {
             let silent = |since: Real| change.at - since >= u64::try_from(LEASE.as_millis()).unwrap();
             let fair = token == change.request.token
                 || change.known_dead.contains(&token)
+                || holder.reserved.is_some() && change.after.reservation().is_some()
                 || change.takes_hold_over() && change.request.replaces == Some(token)
                 || match holder.term {
                     Term::Live { .. } => self.beats.get(&token).is_some_and(|(_, since)| silent(*since)),
@@ -232,6 +234,18 @@ fn nobody_obsolete_gets_in(change: &Change<'_>) -> Verdict {
     let let_in = change.granted().find(|h| is_obsolete(&h.line) && !change.joins(h));
     match let_in.filter(|_| !change.takes_hold_over()) {
         Some(h) => Err(format!("{:?} was granted what is obsolete", h.token)),
+        None => Ok(()),
+    }
+}
+
+/// Nobody gets in under a reservation but a pipeline's next member and a retry of one who holds.
+fn a_reservation_keeps_others_out(change: &Change<'_>) -> Verdict {
+    if change.after.reservation().is_none() {
+        return Ok(());
+    }
+    let gets_in = |h: &&Holder| h.reserved.is_none() && !change.joins(h) && !change.takes_hold_over();
+    match change.granted().find(gets_in) {
+        Some(h) => Err(format!("{:?} was granted a lock that is reserved", h.token)),
         None => Ok(()),
     }
 }

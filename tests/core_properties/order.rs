@@ -175,6 +175,9 @@ impl Order {
 
 /// The waiters at the front that each get on with those who hold.
 fn could_claim(state: &LockState) -> Vec<&Waiter> {
+    if state.reservation().is_some() {
+        return Vec::new();
+    }
     let with = |w: &Waiter| get_on(&holding(state).chain([Claim::from(w)]).collect::<Vec<_>>());
     state.in_order().into_iter().take_while(|w| with(w)).collect()
 }

@@ -15,6 +15,8 @@ pub struct Scenario {
     pub faults: Vec<Fault>,
     /// When an operator asks whoever holds to end.
     pub revocations: Vec<Real>,
+    /// When an operator reserves the lock, and for how long.
+    pub reservations: Vec<(Real, Real)>,
 }
 
 #[derive(Clone, Debug)]
@@ -209,8 +211,17 @@ pub fn job() -> impl Strategy<Value = Job> {
         )
 }
 
+/// An operator's reservation; each has another number.
+pub fn reservation(number: u64, until: Real) -> Request {
+    let until = Some(EpochMs(START + until));
+    let token = Token::new(Uuid::from_u128(u128::from(9_000_000 + number)));
+    Request::new(Owner::reservation("operator"), token, Term::Static { until })
+}
+
 /// Any scenario.
 pub fn any() -> impl Strategy<Value = Scenario> {
-    (vec(job(), 1..7), vec(fault(), 0..80), vec(0..60_000u64, 0..2))
-        .prop_map(|(jobs, faults, revocations)| Scenario { jobs, faults, revocations })
+    let reservations = prop_oneof![2 => Just(Vec::new()), 1 => vec((0..60_000u64, 0..40_000u64), 1..3)];
+    (vec(job(), 1..7), vec(fault(), 0..80), vec(0..60_000u64, 0..2), reservations).prop_map(
+        |(jobs, faults, revocations, reservations)| Scenario { jobs, faults, revocations, reservations },
+    )
 }

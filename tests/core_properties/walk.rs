@@ -35,6 +35,9 @@ enum Move {
     /// It evicts the holder of this number at the beat that stands there.
     Evict(usize),
     Expire(u64),
+    Reserve(u64),
+    /// The newest reservation is released.
+    Unreserve,
 }
 
 fn moves() -> impl Strategy<Value = Move> {
@@ -49,6 +52,8 @@ fn moves() -> impl Strategy<Value = Move> {
         3 => proptest::bool::ANY.prop_map(|named| Move::Retry { named }),
         1 => (0..4usize).prop_map(Move::Evict),
         1 => (0..60_000u64).prop_map(Move::Expire),
+        1 => (0..60_000u64).prop_map(Move::Reserve),
+        2 => Just(Move::Unreserve),
     ]
 }
 
@@ -98,6 +103,15 @@ impl Walk {
             Move::Expire(after) => {
                 let expired = self.state.expire(EpochMs(START + after));
                 dead.extend(expired.iter().map(|h| h.token));
+            }
+            Move::Reserve(until) => {
+                request = scenario::reservation(self.at, until);
+                self.state.reserve(&request, "maintenance");
+            }
+            Move::Unreserve => {
+                let Some(reserved) = self.state.reservation().cloned() else { return Ok(()) };
+                request.token = reserved.token;
+                self.state.release(reserved.token);
             }
         }
         if self.state == before {

@@ -13,7 +13,7 @@ use crate::{
     client::{Act, Client, End, Now, Phase, Timer},
     order::Order,
     progress::Progress,
-    scenario::{Clock, Fate, Fault, Job, Kind, Leg, Retry, START, Scenario},
+    scenario::{Clock, Fate, Fault, Job, Kind, Leg, Retry, START, Scenario, reservation},
     server::{Op, Reply, Server},
 };
 
@@ -29,6 +29,7 @@ enum Event {
     Wakes(Timer),
     Crashes { cleanly: bool, retry: Option<Retry> },
     IsRevoked,
+    IsReserved { until: Real },
 }
 
 /// Work under way: it ends by `until` in any case.
@@ -112,6 +113,9 @@ impl<'a> World<'a> {
         for at in &scenario.revocations {
             world.at(*at, 0, Event::IsRevoked);
         }
+        for (at, span) in &scenario.reservations {
+            world.at(*at, 0, Event::IsReserved { until: at + span });
+        }
         world
     }
 
@@ -167,6 +171,7 @@ impl<'a> World<'a> {
             Event::Arrives { id, op, fault } => return self.arrives(who, id, &op, fault),
             Event::Crashes { cleanly, retry } => self.crashes(who, cleanly, retry),
             Event::IsRevoked => return self.revoke(),
+            Event::IsReserved { until } => return self.reserve(until),
             event => self.client_event(who, event),
         }
         self.act(who)
@@ -346,9 +351,22 @@ impl<'a> World<'a> {
         self.changing(0, |server| drop(server.serve(&Op::SwapThis { expected, new }, 0)))
     }
 
+    fn reserve(&mut self, until: Real) -> Verdict {
+        let current = self.server.current();
+        let mut new = current.clone().unwrap_or_else(|| LockState::new(EpochMs(START)));
+        new.reserve(&reservation(self.now, until), "maintenance");
+        new.seal(EpochMs(START + self.now));
+        let op = match current {
+            Some(expected) => Op::SwapThis { expected, new },
+            None => Op::SwapFree { seed: EpochMs(START), new },
+        };
+        self.changing(0, |server| drop(server.serve(&op, 0)))
+    }
+
     fn check_progress(&mut self) -> Verdict {
         let now = self.now;
         let holds = self.tries.iter().any(|t| t.client.is_holding() && t.began <= now)
+            || self.server.current().is_some_and(|state| state.reservation().is_some())
             || self.runs.values().any(|run| run.until > now && self.is_static(run.claim.token));
         let waits = self.tries.iter().any(|t| t.client.is_waiting());
         self.progress.check(holds, waits, now)

@@ -8,6 +8,7 @@ mod newer;
 mod order;
 mod passing;
 mod queue;
+mod reserve;
 mod size;
 mod slots;
 mod steps;
