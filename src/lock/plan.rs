@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{EpochMs, Full, Holder, LockState, Moment, Outcome, Request, Term, Token, Watch};
+use super::{EpochMs, Full, Holder, LockState, Moment, Outcome, Owner, Request, Term, Token, Watch};
 
 /// What a waiter knows besides the document.
 #[derive(Clone, Copy, Debug)]
@@ -88,11 +88,12 @@ pub fn plan(current: &LockState, request: &Request, watch: &Watch, sight: Sight<
         return Plan::Newer;
     }
     if sight.was_queued && watch.is_newest(current) && current.waiter(request.token).is_none() {
-        if is_retried(current, request) {
-            return Plan::Superseded;
-        }
-        if let Some(by) = current.superseded_by(request) {
-            return Plan::Obsolete { by };
+        let by = current.superseded_by(request);
+        // A hold may be that of a try before this one, which is not known to be dead: so the line goes before.
+        match by.filter(|_| !current.queue.iter().any(|w| is_another_try(request, &w.owner, w.token))) {
+            Some(by) => return Plan::Obsolete { by },
+            None if is_retried(current, request) => return Plan::Superseded,
+            None => {}
         }
     }
     let mut next = current.clone();
@@ -129,8 +130,12 @@ pub fn plan(current: &LockState, request: &Request, watch: &Watch, sight: Sight<
 
 /// Whether a try of the same job that is not the one before is there.
 fn is_retried(current: &LockState, request: &Request) -> bool {
-    let older = |token| token == request.token || Some(token) == request.replaces;
-    current.tries_of(&request.owner).any(|token| !older(token))
+    current.tries_of(&request.owner).any(|token| is_another_try(request, &request.owner, token))
+}
+
+fn is_another_try(request: &Request, owner: &Owner, token: Token) -> bool {
+    let is_older = token == request.token || Some(token) == request.replaces;
+    *owner == request.owner && !owner.has_members() && !is_older
 }
 
 /// Ends the holds that are over: by death, by lease, by time, by force.
@@ -145,7 +150,9 @@ fn clear_the_way(
     let mut remove =
         |holder: Option<Holder>, why| removed.extend(holder.map(|holder| Removal { holder, why }));
     for token in sight.gone {
-        if let Some(holder) = next.holder(*token).cloned() {
+        // A static hold has no processes: what a job left standing for its pipeline outlives it.
+        let is_live = |h: &&Holder| matches!(h.term, Term::Live { .. });
+        if let Some(holder) = next.holder(*token).filter(is_live).cloned() {
             next.release(*token);
             remove(Some(holder), RemovalReason::Dead);
         }

@@ -176,6 +176,7 @@ impl LockState {
         self.queue.retain(|w| w.token != request.token);
         self.fence = self.fence.next();
         let slot = self.slot_for(request, None);
+        self.holders.retain(|h| !(h.between && h.owner == request.owner));
         self.holders.push(Holder { slot, ..Holder::granted(request, Some(self.fence)) });
         self.expires_at = None;
     }

@@ -143,6 +143,7 @@ impl Audit {
             let silent = |since: Real| change.at - since >= u64::try_from(LEASE.as_millis()).unwrap();
             let fair = token == change.request.token
                 || change.known_dead.contains(&token)
+                || holder.between && change.granted().any(|h| h.owner == holder.owner)
                 || holder.reserved.is_some() && change.after.reservation().is_some()
                 || change.takes_hold_over() && change.request.replaces == Some(token)
                 || match holder.term {

@@ -75,6 +75,7 @@ pub struct Client {
     may_wait: bool,
     work: Duration,
     static_for: Option<Duration>,
+    linger: Option<Duration>,
     watch: Watch,
     was_queued: bool,
     sent: Moment,
@@ -87,13 +88,20 @@ pub struct Client {
 }
 
 impl Client {
-    pub fn new(request: Request, may_wait: bool, work: Duration, static_for: Option<Duration>) -> Self {
+    pub fn new(
+        request: Request,
+        may_wait: bool,
+        work: Duration,
+        static_for: Option<Duration>,
+        linger: Option<Duration>,
+    ) -> Self {
         Self {
             request,
             phase: Phase::Asking,
             may_wait,
             work,
             static_for,
+            linger,
             watch: Watch::default(),
             was_queued: false,
             sent: Moment(Duration::ZERO),
@@ -294,7 +302,14 @@ impl Client {
     fn give_back(&mut self, state: Option<LockState>, now: &Now<'_>) {
         let Some(state) = state else { return self.finish(now) };
         let mut next = state.clone();
-        if next.release(self.request.token) {
+        let gives_back = match self.phase {
+            Phase::Ending(End::Worked) => {
+                let linger = self.linger.map(|span| (self.store_now(now), span));
+                next.part(self.request.token, linger)
+            }
+            _ => next.release(self.request.token),
+        };
+        if gives_back {
             next.seal(now.wall);
             self.send(Op::SwapThis { expected: state, new: next }, now);
         } else {

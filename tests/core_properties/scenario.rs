@@ -27,6 +27,8 @@ pub struct Job {
     pub order: Order,
     /// Its line, and its pipeline's number there.
     pub line: Option<(u64, u64)>,
+    /// How long its pipeline's hold stands for the next job.
+    pub linger: Option<Real>,
     /// How many may wait, itself counted.
     pub max_queue: Option<u32>,
     /// The pipeline that it is a member of, if its hold is a pipeline's.
@@ -171,12 +173,13 @@ pub fn job() -> impl Strategy<Value = Job> {
     let pipeline = prop_oneof![4 => Just(None), 1 => (1..=2u64).prop_map(Some)];
     let line = prop_oneof![3 => Just(None), 1 => (1..=2u64, 1..=4u64).prop_map(Some)];
     let max_queue = prop_oneof![5 => Just(None), 1 => (0..3u32).prop_map(Some)];
+    let linger = prop_oneof![1 => Just(None), 2 => (1000..40_000u64).prop_map(Some)];
     let times = (0..30_000u64, 0..25_000u64);
     (
         times,
         kind(),
         (priority, order, line, max_queue),
-        pipeline,
+        (pipeline, linger),
         0..3usize,
         clock,
         prop::bool::weighted(0.95),
@@ -187,7 +190,7 @@ pub fn job() -> impl Strategy<Value = Job> {
                 (start, work),
                 kind,
                 (priority, order, line, max_queue),
-                pipeline,
+                (pipeline, linger),
                 host,
                 clock,
                 may_wait,
@@ -201,6 +204,7 @@ pub fn job() -> impl Strategy<Value = Job> {
                     line,
                     max_queue,
                     pipeline,
+                    linger,
                     host,
                     clock,
                     work,

@@ -1,12 +1,12 @@
 //! Any transitions in any order, without a client's good sense: the document keeps its promises by itself.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use pipeline_lock::{
     lock::{Beat, EpochMs, Holder, LockState, Outcome, Request, Term, Token, codec},
     store::Expected,
 };
-use proptest::{collection::vec, prelude::*};
+use proptest::{collection::vec, option, prelude::*};
 
 use crate::{
     Verdict,
@@ -24,6 +24,10 @@ enum Move {
     },
     FirstWrite,
     Release,
+    /// It goes, and its pipeline's hold stands for so long.
+    Part {
+        linger: Option<u64>,
+    },
     Renew(u64),
     Revoke,
     PassOver,
@@ -44,7 +48,8 @@ fn moves() -> impl Strategy<Value = Move> {
     prop_oneof![
         8 => prop::bool::weighted(0.9).prop_map(|may_queue| Move::Request { may_queue }),
         2 => Just(Move::FirstWrite),
-        4 => Just(Move::Release),
+        3 => Just(Move::Release),
+        3 => option::of(100_000..3_000_000u64).prop_map(|linger| Move::Part { linger }),
         2 => (0..9u64).prop_map(Move::Renew),
         1 => Just(Move::Revoke),
         2 => Just(Move::PassOver),
@@ -90,6 +95,7 @@ impl Walk {
             Move::Request { may_queue } => self.request(&request, may_queue)?,
             Move::FirstWrite => self.first_write(&request),
             Move::Release => drop(self.state.release(request.token)),
+            Move::Part { linger } => self.part(request.token, linger)?,
             Move::Renew(beat) => self.renew(request.token, Beat(beat))?,
             Move::Revoke => drop(self.state.revoke(request.token, "operator")),
             Move::PassOver => drop(self.state.pass_over(&request)),
@@ -143,6 +149,17 @@ impl Walk {
             return Err("asking twice is not asking once".into());
         }
         Ok(())
+    }
+
+    fn part(&mut self, token: Token, linger: Option<u64>) -> Verdict {
+        let linger = linger.map(|span| (EpochMs(START + self.at), Duration::from_millis(span)));
+        self.state.part(token, linger);
+        let before = self.state.clone();
+        let again = linger.map(|(now, span)| (now.plus(span), span));
+        match (self.state.part(token, again), self.state == before) {
+            (false, true) => Ok(()),
+            _ => Err("parting twice is not parting once".into()),
+        }
     }
 
     fn first_write(&mut self, request: &Request) {

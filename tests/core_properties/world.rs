@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use pipeline_lock::lock::{EpochMs, LockState, Moment, Token};
+use pipeline_lock::lock::{EpochMs, Holder, LockState, Moment, Term, Token};
 
 use crate::{
     REQUEST_TIMEOUT, Real, Verdict,
@@ -133,7 +133,13 @@ impl<'a> World<'a> {
             _ => None,
         };
         let request = job.request(number, tries, replaces);
-        let client = Client::new(request, job.may_wait, Duration::from_millis(job.work), fixed);
+        let client = Client::new(
+            request,
+            job.may_wait,
+            Duration::from_millis(job.work),
+            fixed,
+            job.linger.map(Duration::from_millis),
+        );
         let (clock, began) = (job.clock, at);
         self.tries.push(Try { client, job: number, tries, host, clock, pending: None, began });
         self.at(at, self.tries.len() - 1, Event::Begin);
@@ -366,10 +372,17 @@ impl<'a> World<'a> {
     fn check_progress(&mut self) -> Verdict {
         let now = self.now;
         let holds = self.tries.iter().any(|t| t.client.is_holding() && t.began <= now)
-            || self.server.current().is_some_and(|state| state.reservation().is_some())
+            || self.server.current().is_some_and(|state| state.holders.iter().any(|h| self.is_kept(h)))
             || self.runs.values().any(|run| run.until > now && self.is_static(run.claim.token));
         let waits = self.tries.iter().any(|t| t.client.is_waiting());
         self.progress.check(holds, waits, now)
+    }
+
+    /// Whether an entry keeps the lock though nobody works under it.
+    fn is_kept(&self, holder: &Holder) -> bool {
+        let is_over =
+            matches!(holder.term, Term::Static { until: Some(until) } if START + self.now > until.0);
+        holder.reserved.is_some() || holder.between && !is_over
     }
 
     fn is_static(&self, token: Token) -> bool {

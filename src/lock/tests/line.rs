@@ -56,6 +56,14 @@ fn a_waiter_learns_that_it_is_obsolete_though_the_newer_one_has_come_and_gone() 
 }
 
 #[test]
+fn it_learns_so_though_an_older_try_of_its_job_seems_to_hold() {
+    let again = Request { replaces: None, ..retry(&of(1, 5), 10) };
+    let state = lock(&[&of(1, 5), &again, &of(2, 6)]);
+    assert_eq!(waiters(&state), [token(2)]);
+    assert_eq!(step(&state, &again, &watched(&state), sight(at(0))), Plan::Obsolete { by: 6 });
+}
+
+#[test]
 fn an_old_document_makes_nobody_obsolete() {
     let before = lock(&[&of(2, 6)]);
     let mut watch = watched(&before);

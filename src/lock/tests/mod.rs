@@ -2,10 +2,12 @@
 
 mod admission;
 mod codec;
+mod history;
 mod hold;
 mod line;
 mod newer;
 mod order;
+mod part;
 mod passing;
 mod queue;
 mod reserve;

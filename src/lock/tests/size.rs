@@ -18,7 +18,7 @@ fn real(n: u64) -> Request {
             job_id: 9_000_000_000 + n,
             pipeline: 1_000_000_000 + n,
             user: "firstname.lastname".into(),
-            url: format!("{:x<100}", format!("https://gitlab.example.com/{}", &project[..40])),
+            url: format!("{:x<120}", format!("https://gitlab.example.com/{}", &project[..40])),
             host: format!("{:x<40}", "ip-10-0-0-1.eu-central-1."),
             project,
         },
@@ -32,6 +32,21 @@ fn a_held_lock_takes_less_than_one_write_unit() {
     map.insert("LockID".into(), Value::S("x".repeat(90)));
     let size = size(&map);
     assert!(size <= 700, "{size} bytes of 1024");
+}
+
+#[test]
+fn a_held_lock_takes_less_than_one_write_unit_with_all_that_a_holder_may_have() {
+    let line = Some(super::super::Line::new(&"x".repeat(150), 9_000_000_000));
+    let owner = Owner::pipeline("gitlab.example.com", 9_000_000_000);
+    let all = Request { line, owner, mode: Mode::Shared, limit: Limit(50), ..real(1) };
+    let mut state = lock(&[&all]);
+    state.holders[0].slot = 49;
+    state.part(token(1), Some((START, LEASE)));
+    let mut map = encode(&state);
+    map.insert("LockID".into(), Value::S("x".repeat(90)));
+    map.insert("Home".into(), Value::S("eu-central-1".into()));
+    let size = size(&map);
+    assert!(size < 1024, "{size} bytes");
 }
 
 #[test]

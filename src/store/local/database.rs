@@ -122,12 +122,13 @@ fn swap(
 }
 
 /// Whether a power cut must not undo the swap: one that grants (its fencing number would be given out again),
-/// and one that ends a static hold (nothing else would end it). What a power cut may take back otherwise are
+/// one that ends a static hold (nothing else would end it), and one that makes a hold static (its pipeline's
+/// next job counts on it). What a power cut may take back otherwise are
 /// places in the queue and the ends of live holds, whose processes died with it.
 fn must_outlive_the_host(expected: Expected<'_>, new: &LockState) -> bool {
     let Expected::This(old) = expected else { return !new.holders.is_empty() };
     let is_static = |h: &Holder| matches!(h.term, Term::Static { .. });
-    new.holders.iter().any(|h| old.holder(h.token).is_none())
+    new.holders.iter().any(|h| old.holder(h.token).is_none_or(|old| is_static(h) && !is_static(old)))
         || old.holders.iter().any(|h| is_static(h) && new.holder(h.token).is_none())
 }
 
