@@ -11,7 +11,9 @@ use super::{
 };
 use crate::{
     host::{bell::BellWatch, places::Place},
-    lock::{Holder, LockName, LockState, Moment, Outcome, Plan, Removal, Request, Sight, Term, Watch, plan},
+    lock::{
+        Full, Holder, LockName, LockState, Moment, Outcome, Plan, Removal, Request, Sight, Term, Watch, plan,
+    },
     store::{Consistency, Expected, Renewal, StoreError, Swap},
 };
 
@@ -137,8 +139,8 @@ impl<'a, F: FnMut(Progress) + Send> Acquire<'a, F> {
         self.client.clock.now().since(self.started)
     }
 
-    fn queue_full(&self, state: &LockState) -> AcquireError {
-        AcquireError::QueueFull { name: self.name.clone(), waiting: state.queue.len() }
+    fn queue_full(&self, state: &LockState, full: Full) -> AcquireError {
+        AcquireError::QueueFull { name: self.name.clone(), waiting: state.queue.len(), full }
     }
 
     fn store_error(&self, error: StoreError) -> AcquireError {
@@ -177,7 +179,7 @@ impl<'a, F: FnMut(Progress) + Send> Acquire<'a, F> {
             Plan::Write { next, outcome, removed } => self.write(current, *next, outcome, removed).await,
             Plan::Wait(look) => Ok(Step::Wait(current, look)),
             Plan::Busy => Err(AcquireError::Busy { name: self.name.clone(), holders: Held::all(&current) }),
-            Plan::QueueFull(_) => Err(self.queue_full(&current)),
+            Plan::QueueFull(full) => Err(self.queue_full(&current, full)),
             Plan::Obsolete { by } => Err(AcquireError::Obsolete { name: self.name.clone(), by }),
             Plan::Superseded => Err(AcquireError::Superseded { name: self.name.clone() }),
             Plan::Newer => Err(AcquireError::Newer { name: self.name.clone(), format: current.format }),
@@ -225,7 +227,7 @@ impl<'a, F: FnMut(Progress) + Send> Acquire<'a, F> {
                 Ok(Step::Wait(state, look))
             }
             Outcome::Busy => Err(AcquireError::Busy { name: self.name.clone(), holders: Held::all(&state) }),
-            Outcome::QueueFull(_) => Err(self.queue_full(&state)),
+            Outcome::QueueFull(full) => Err(self.queue_full(&state, full)),
             Outcome::Obsolete { by } => Err(AcquireError::Obsolete { name: self.name.clone(), by }),
         }
     }

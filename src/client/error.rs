@@ -5,7 +5,10 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::progress::Held;
-use crate::{lock::LockName, store::StoreError};
+use crate::{
+    lock::{Full, LockName},
+    store::StoreError,
+};
 
 /// Why an acquire ended without the lock. Nothing is left behind in the queue.
 #[derive(Clone, Debug, Error)]
@@ -54,13 +57,16 @@ pub enum AcquireError {
         /// Who holds it.
         holders: Vec<Held>,
     },
-    /// Too many wait already for the queue to fit into the lock's item. Try again when it is shorter.
-    #[error("lock {name}: its queue is full ({waiting} wait); try again later")]
+    /// Too many wait already: more than the lock's item has room for, or as many as the rule says that may
+    /// (`max_queue`). Try again when fewer wait.
+    #[error("lock {name}: its queue is full ({}); try again later", full_of(*.waiting, *.full))]
     QueueFull {
         /// The lock.
         name: LockName,
         /// How many wait.
         waiting: usize,
+        /// What sets the bound.
+        full: Full,
     },
     /// A newer try of the same job has taken the place over; this one is to end.
     #[error("lock {name}: a newer try of the same job has taken this place in the queue")]
@@ -118,14 +124,14 @@ impl AcquireError {
     pub const fn is_passing(&self) -> bool {
         match self {
             Self::Store { error, .. } => error.is_passing(),
-            Self::QueueFull { .. } => true,
+            Self::QueueFull { full: Full::Bytes, .. } => true,
             _ => false,
         }
     }
 
     /// Whether the store or this host failed, rather than that others have the lock.
     pub const fn is_of_the_host(&self) -> bool {
-        matches!(self, Self::Store { .. } | Self::Newer { .. } | Self::QueueFull { .. })
+        matches!(self, Self::Store { .. } | Self::Newer { .. } | Self::QueueFull { full: Full::Bytes, .. })
     }
 }
 
@@ -147,6 +153,13 @@ pub fn humane(duration: Duration) -> String {
         1..60 => format!("{seconds} s"),
         60..3600 => format!("{} min {:02} s", seconds / 60, seconds % 60),
         _ => format!("{} h {:02} min", seconds / 3600, seconds / 60 % 60),
+    }
+}
+
+fn full_of(waiting: usize, full: Full) -> String {
+    match full {
+        Full::Bytes => format!("{waiting} wait"),
+        Full::Count(most) => format!("{waiting} wait, `max_queue` is {most}"),
     }
 }
 

@@ -37,7 +37,7 @@ fn a_held_lock_takes_less_than_one_write_unit() {
 #[test]
 fn a_held_lock_takes_less_than_one_write_unit_with_all_that_a_holder_may_have() {
     let line = Some(super::super::Line::new(&"x".repeat(150), 9_000_000_000));
-    let owner = Owner::pipeline("gitlab.example.com", 9_000_000_000);
+    let owner = Owner::pipeline("gitlab.example.com", 70_000_000, 9_000_000_000);
     let all = Request { line, owner, mode: Mode::Shared, limit: Limit(50), ..real(1) };
     let mut state = lock(&[&all]);
     state.holders[0].slot = 49;
