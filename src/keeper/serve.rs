@@ -68,6 +68,7 @@ async fn serve_launch(launch: Launch, prepare: UnixStream) -> anyhow::Result<()>
         runner_gone: false,
         started: BootTime::now(),
         idle_since: BootTime::now(),
+        looked: BootTime::now(),
         waiting_cleanups: Vec::new(),
         given_back: false,
         over: false,

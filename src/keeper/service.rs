@@ -103,6 +103,8 @@ pub(super) struct Service {
     pub(super) runner_gone: bool,
     pub(super) started: BootTime,
     pub(super) idle_since: BootTime,
+    /// When it last looked for what no event tells.
+    pub(super) looked: BootTime,
     /// The cleanups that wait for the job's processes to end by themselves.
     pub(super) waiting_cleanups: Vec<Link>,
     /// Whether the locks are given back already.
@@ -357,18 +359,19 @@ impl Service {
         }
     }
 
+    /// Counted from the last look, as events (renewals above all) may come more often than looks.
     fn next_look(&self) -> BootTime {
-        let now = BootTime::now();
         match self.phase {
             Phase::Parked { until } => until,
-            Phase::Draining => now + Duration::from_millis(500),
-            _ => now + FOLDER_EVERY,
+            Phase::Draining => self.looked + Duration::from_millis(500),
+            _ => self.looked + FOLDER_EVERY,
         }
     }
 
     /// What no event tells: time that is over, a folder that is gone.
     fn look_around(&mut self) {
         let now = BootTime::now();
+        self.looked = now;
         let folder_gone = self.launch.tmpdir.as_ref().is_some_and(|dir| !dir.exists());
         match self.phase {
             Phase::Parked { until } if now >= until => {

@@ -44,6 +44,7 @@ on_both_stores! {
     a_keeper_that_is_told_to_end_while_it_waits_leaves_the_queue
     all_killed_at_once_are_buried_by_a_waiter
     a_stopped_keeper_is_no_obstacle_for_cleanup
+    a_folder_that_the_runner_removed_without_cleanup_ends_the_job
 }
 
 fn a_keeper_killed_while_the_job_runs_ends_the_job_and_frees_the_lock(host: &Host) {
@@ -217,9 +218,7 @@ fn a_stopped_keeper_is_no_obstacle_for_cleanup(host: &Host) {
     host.is_clean_soon();
 }
 
-#[test]
-fn a_folder_that_the_runner_removed_without_cleanup_ends_the_job() {
-    let host = Host::local("");
+fn a_folder_that_the_runner_removed_without_cleanup_ends_the_job(host: &Host) {
     let job = host.job(1).prepared();
     job.script_ends(&format!("setsid sleep 600 >/dev/null & {}", host.tells("left", "$!"))).with_code(0);
     let left = host.told("left");
