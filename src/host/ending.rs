@@ -84,8 +84,9 @@ enum Phase {
 }
 
 /// An ending in progress: one step at a time, so that it can be driven by blocking code and by tokio alike.
-struct Ending<'a> {
-    tree: &'a JobTree,
+struct Ending {
+    /// The job's tree; who was found once stays known in it, also when its parents are gone.
+    tree: JobTree,
     patience: Patience,
     phase: Phase,
     pause: Duration,
@@ -94,10 +95,10 @@ struct Ending<'a> {
     blind: bool,
 }
 
-impl<'a> Ending<'a> {
-    fn new(tree: &'a JobTree, patience: Patience) -> Self {
+impl Ending {
+    fn new(tree: &JobTree, patience: Patience) -> Self {
         let (seen, left) = (BTreeMap::new(), Vec::new());
-        Self { tree, patience, phase: Phase::Ask, pause: FIRST_PAUSE, seen, left, blind: false }
+        Self { tree: tree.clone(), patience, phase: Phase::Ask, pause: FIRST_PAUSE, seen, left, blind: false }
     }
 
     /// Does what is due now. Tells how long to pause before the next step, or none when it is over.
@@ -153,7 +154,10 @@ impl<'a> Ending<'a> {
         self.left = living.unwrap_or_else(|_| std::mem::take(&mut self.left));
         for id in &self.left {
             let named = self.seen.len() < NAMES;
-            self.seen.entry(*id).or_insert_with(|| named.then(|| id.command()).flatten());
+            self.seen.entry(*id).or_insert_with(|| {
+                self.tree.known.push(*id);
+                named.then(|| id.command()).flatten()
+            });
         }
     }
 

@@ -52,6 +52,18 @@ async fn who_ignores_term_is_killed_after_the_grace() {
 }
 
 #[test]
+fn who_outlives_its_parent_during_the_grace_is_ended_too() {
+    let (shell, line) = Guarded::shell("(trap '' TERM; exec setsid sleep 600) & echo $!; wait");
+    let stray = Stray::parse(&line);
+    let tree = JobTree { known: vec![ProcId::of(shell.pid()).unwrap()], ..JobTree::default() };
+    let child = || ProcId::of(stray.0).and_then(ProcId::command);
+    eventually("the child ignores TERM", || child().as_deref() == Some("sleep"));
+    let ended = tree.end_blocking(SOON);
+    assert_eq!((ended.count, ended.killed, ended.left), (2, true, vec![]));
+    assert_eq!(child(), None);
+}
+
+#[test]
 fn a_stopped_process_still_gets_its_chance_to_clean_up() {
     let place = tempfile::tempdir().unwrap();
     let file = place.path().join("cleaned-up");
