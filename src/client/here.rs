@@ -19,6 +19,7 @@ use crate::{
         ending::Patience,
         places::{self, Place},
         presence::{Presence, PresenceDir, PresenceError, Probe},
+        process::ProcId,
         tree::{JobTree, Marker},
     },
     lock::{LockName, LockState, Moment, Term, Token},
@@ -43,14 +44,28 @@ const CGROUP_REMOVAL: Duration = Duration::from_millis(500);
 pub struct Record {
     /// The cgroup of its processes, if it has one.
     pub cgroup: Option<PathBuf>,
-    /// The pid namespace that it lives in: from another one its processes can't be seen.
+    /// The pid namespace that it lives in: from one beside it its processes can't be seen.
     pub pid_namespace: String,
+    /// Processes of it that are known, by the ids of that namespace: a marker can be lost with the environment.
+    #[serde(default)]
+    pub known: Vec<ProcId>,
 }
+
+/// How many known processes are written down, so that a record fits into one page.
+const MOST_KNOWN: usize = 32;
 
 impl Record {
     /// The record of this process.
     pub fn of_this_process(cgroup: Option<PathBuf>) -> Self {
-        Self { cgroup, pid_namespace: pid_namespace() }
+        Self { cgroup, pid_namespace: pid_namespace(), known: Vec::new() }
+    }
+
+    /// The same with these processes, as many as there is room for.
+    #[must_use]
+    pub fn knowing(mut self, mut known: Vec<ProcId>) -> Self {
+        known.truncate(MOST_KNOWN);
+        self.known = known;
+        self
     }
 }
 
@@ -112,13 +127,15 @@ impl Here {
                 return Found::Alive;
             }
         };
-        let record: Record = serde_json::from_slice(&record).unwrap_or_default();
+        let mut record: Record = serde_json::from_slice(&record).unwrap_or_default();
         if record.pid_namespace != pid_namespace() {
-            warn!(%token, "a dead holder lived in another pid namespace: its processes can't be seen from here");
-            return Found::Buried(presence);
+            // From a namespace around that one they are seen, under other ids.
+            warn!(%token, "a dead holder lived in another pid namespace: its processes may not be seen from here");
+            record.known.clear();
         }
         let tree = JobTree {
             cgroup: record.cgroup.and_then(|path| Cgroup::open(&path)),
+            known: record.known,
             marker: Some(Marker { name: MARKER.into(), value: token.to_string() }),
             ..JobTree::default()
         };

@@ -16,7 +16,7 @@ use std::{
 use rustix::event::{PollFd, PollFlags, poll};
 use tracing::{info, warn};
 
-use super::switch::{Outside, abandoned_grace, switch_time, until_the_lease};
+use super::switch::{ABANDONED_GRACE, Outside, switch_time, until_the_lease};
 use crate::{
     host::clock::{BootTime, BootTimer},
     keeper::{Ask, Connection, Deadline, JobFolder, bury_now, without_the_job},
@@ -94,7 +94,7 @@ impl Sentinel {
                 Err(error) => return Err(error.into()),
             }
             if !fds[0].revents().is_empty() && connection.hear()?.is_none() {
-                self.keeper_is_gone_with(&folder, &deadline);
+                self.keeper_is_gone(&folder);
                 return Ok(());
             }
         }
@@ -102,17 +102,11 @@ impl Sentinel {
 
     /// A keeper that ends has taken its folder away; one that died has not.
     fn keeper_is_gone(&self, folder: &JobFolder) {
-        if let Ok(deadline) = folder.open_deadline() {
-            self.keeper_is_gone_with(folder, &deadline);
-        }
-    }
-
-    fn keeper_is_gone_with(&self, folder: &JobFolder, deadline: &Deadline) {
         if !folder.exists() {
             return;
         }
         info!("the keeper is dead: the job is ended");
-        self.job().end(abandoned_grace(deadline));
+        self.job().end(ABANDONED_GRACE);
         bury_now(folder, self.token);
     }
 

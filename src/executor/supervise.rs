@@ -15,7 +15,7 @@ use tracing::{info, warn};
 use super::{
     Signals,
     relay::{Moved, Relay},
-    switch::{Outside, abandoned_grace, switch_time, until_the_lease},
+    switch::{ABANDONED_GRACE, Outside, switch_time, until_the_lease},
 };
 use crate::{
     host::{
@@ -267,7 +267,7 @@ impl<'a> Watch<'a> {
         match self.job.connection.hear()? {
             None => {
                 warn!("the keeper is dead: the job is ended");
-                self.end_job(abandoned_grace(&self.job.deadline));
+                self.end_job(ABANDONED_GRACE);
                 Ok(Some(End::KeeperDied))
             }
             Some(Tell::Started { process, cgroup, kill_grace }) => {

@@ -20,8 +20,9 @@ use crate::{
 /// The keeper acts at the deadline less its grace; this much later the switch does.
 const SLACK: Duration = Duration::from_millis(500);
 
-/// From TERM to KILL when the keeper has died.
-pub(super) const ABANDONED_GRACE: Duration = Duration::from_secs(1);
+/// From TERM to KILL when the keeper has died: none. With its keeper the job's proof of life on this host is gone, and a
+/// waiter may look already who lives; a parent that heeded TERM would hide a child that did not.
+pub(super) const ABANDONED_GRACE: Duration = Duration::ZERO;
 
 /// When the job is to be ended unless the deadline moves.
 pub(super) fn switch_time(deadline: &Deadline, kill_grace: Duration) -> Option<BootTime> {
@@ -33,11 +34,6 @@ pub(super) fn switch_time(deadline: &Deadline, kill_grace: Duration) -> Option<B
 pub(super) fn until_the_lease(deadline: &Deadline) -> Duration {
     let deadline = deadline.get().map_or(BootTime::now(), |d| BootTime::from_boot(d.0));
     deadline.before(BEFORE_THE_LEASE).since(BootTime::now())
-}
-
-/// How long an abandoned job has from TERM to KILL.
-pub(super) fn abandoned_grace(deadline: &Deadline) -> Duration {
-    deadline.get().map_or(ABANDONED_GRACE, |_| ABANDONED_GRACE.min(until_the_lease(deadline)))
 }
 
 /// A job as it is seen from outside of its keeper.

@@ -19,6 +19,7 @@ use crate::{
         peer,
         presence::Presence,
         process::ProcId,
+        subreaper,
         tree::{JobTree, Marker},
     },
     lock::{Moment, Owner, Token},
@@ -39,6 +40,8 @@ pub(super) struct Estate {
     deadline: Option<Deadline>,
     tree: JobTree,
     before: Before,
+    /// What the commands that have ended left behind.
+    left: Vec<ProcId>,
 }
 
 impl Estate {
@@ -56,6 +59,7 @@ impl Estate {
             deadline: None,
             tree,
             before: less_likely_to_be_killed(),
+            left: Vec::new(),
         };
         match estate.appear(launch) {
             Ok(listener) => Ok((estate, listener)),
@@ -94,6 +98,29 @@ impl Estate {
     /// What the job's commands take back.
     pub(super) const fn before(&self) -> &Before {
         &self.before
+    }
+
+    /// Writes down a stage's command, for whoever buries this keeper: without a cgroup the marker alone would tell
+    /// who is the job's, and it is lost with the environment.
+    pub(super) fn note_command(&self, command: ProcId) {
+        self.note_processes(std::iter::once(command).chain(self.left.iter().copied()).collect());
+    }
+
+    /// Writes down what a stage's command that has ended left behind.
+    pub(super) fn note_left(&mut self) {
+        let living = if subreaper::has_children() { self.tree.living() } else { Ok(Vec::new()) };
+        self.left = living.unwrap_or_default();
+        self.note_processes(self.left.clone());
+    }
+
+    fn note_processes(&self, known: Vec<ProcId>) {
+        if self.cgroup().is_some() {
+            return;
+        }
+        let record = Record::of_this_process(None).knowing(known);
+        if let Some(Err(error)) = self.presence.as_ref().map(|presence| presence.write(&record)) {
+            warn!(%error, "the job's processes can't be written down");
+        }
     }
 
     /// Writes down until when the holds are proven.

@@ -259,6 +259,7 @@ impl Service {
             }
             Ok(process) => {
                 info!(stage, pid = process.pid.get(), "a stage runs");
+                self.estate.note_command(process);
                 from.tell(&Tell::Started {
                     process,
                     cgroup: self.estate.cgroup().map(|c| c.path().to_owned()),
@@ -322,6 +323,7 @@ impl Service {
         let left = children_left && self.sentinel.is_none();
         running.link.tell(&Tell::Exited { code, lost: self.why_lost.clone(), left });
         self.idle_since = BootTime::now();
+        self.estate.note_left();
         if self.runner_gone && matches!(self.phase, Phase::Holding) {
             self.end(Ending::of_an_orphan());
         }
