@@ -29,8 +29,8 @@ use crate::{
 /// The environment variable by which a job's processes are known, as a last resort.
 pub const MARKER: &str = "PIPELINE_LOCK_MARK";
 
-/// How long a hold by kernel lock may be without its file before it counts as dead: its holder makes a lost
-/// file again within a heartbeat.
+/// How long a hold by kernel lock may be without its file before it counts as dead: a keeper looks for its file
+/// every ten seconds, and makes one that was lost anew.
 const MISSING_FOR: Duration = Duration::from_secs(60);
 
 /// How long the survivors of a dead holder are killed before their hold is left to the next try.
@@ -197,7 +197,11 @@ impl Graves {
                 }
                 Found::Missing => {
                     let since = *self.missing.entry(token).or_insert(now);
-                    if self.liveness == Liveness::KernelLock && now.since(since) >= MISSING_FOR {
+                    // A place may do without a file (that of `acquire` has none): it has the claim window.
+                    if state.holder(token).is_some()
+                        && self.liveness == Liveness::KernelLock
+                        && now.since(since) >= MISSING_FOR
+                    {
                         gone.push(token);
                     }
                 }
@@ -227,4 +231,40 @@ impl Graves {
 /// Burying can take seconds: it must not hold up this process's renewals.
 async fn bury_aside(here: Here, token: Token) -> Found {
     tokio::task::spawn_blocking(move || here.bury(token)).await.unwrap_or(Found::Alive)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lock::{Beat, EpochMs, Mode, Owner, Request, Who};
+
+    fn request(n: u128) -> Request {
+        let token = Token::new(uuid::Uuid::from_u128(n));
+        Request {
+            owner: Owner::alone(token),
+            token,
+            replaces: None,
+            mode: Mode::Exclusive,
+            limit: Mode::Exclusive.default_limit(),
+            priority: 0,
+            term: Term::Live { beat: Beat(0), lease: None },
+            who: Who::default(),
+            since: EpochMs(0),
+            force_after: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn by_kernel_lock_a_holder_without_a_file_is_dead_in_time_and_a_waiter_never() {
+        let place = tempfile::tempdir().unwrap();
+        let here = Here::open(place.path()).unwrap();
+        let mut graves = Graves::new(Some(here), Liveness::KernelLock);
+        let (mut state, holder, waiter) = (LockState::new(EpochMs(0)), request(1), request(2));
+        state.request(&holder, true);
+        state.request(&waiter, true);
+        let me = request(3).token;
+        let at = |seconds| Moment(Duration::from_secs(seconds));
+        assert_eq!(graves.look(&state, me, at(0)).await, []);
+        assert_eq!(graves.look(&state, me, at(3600)).await, [holder.token]);
+    }
 }
