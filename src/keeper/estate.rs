@@ -40,8 +40,8 @@ pub(super) struct Estate {
     deadline: Option<Deadline>,
     tree: JobTree,
     before: Before,
-    /// What the commands that have ended left behind.
-    left: Vec<ProcId>,
+    /// The command that runs, and what those that have ended left behind.
+    known: Vec<ProcId>,
 }
 
 impl Estate {
@@ -59,7 +59,7 @@ impl Estate {
             deadline: None,
             tree,
             before: less_likely_to_be_killed(),
-            left: Vec::new(),
+            known: Vec::new(),
         };
         match estate.appear(launch) {
             Ok(listener) => Ok((estate, listener)),
@@ -73,7 +73,7 @@ impl Estate {
     /// Makes the files, in the order in which others may come to look.
     fn appear(&mut self, launch: &Launch) -> anyhow::Result<UnixListener> {
         let here = open_here(&launch.store, &launch.state)?;
-        let record = Record::of_this_process(self.cgroup().map(|c| c.path().to_owned()));
+        let record = self.record();
         self.presence = Some(here.claim(launch.token, &record).context("the presence file can't be made")?);
         self.deadline = Some(self.folder.create_deadline()?);
         self.folder.write_record(&KeeperRecord {
@@ -100,24 +100,44 @@ impl Estate {
         &self.before
     }
 
+    /// Makes the presence file anew if somebody removed it: without one, others take this keeper for dead in time.
+    pub(super) fn stay_present(&mut self, launch: &Launch) {
+        if self.presence.as_ref().is_none_or(Presence::is_linked) {
+            return;
+        }
+        warn!("the keeper's presence file is gone: it is made anew");
+        let record = self.record();
+        let made =
+            open_here(&launch.store, &launch.state).and_then(|here| Ok(here.claim(self.token, &record)?));
+        match made {
+            Ok(presence) => self.presence = Some(presence),
+            Err(error) => warn!(error = format!("{error:#}"), "the presence file can't be made anew yet"),
+        }
+    }
+
+    fn record(&self) -> Record {
+        Record::of_this_process(self.cgroup().map(|c| c.path().to_owned())).knowing(self.known.clone())
+    }
+
     /// Writes down a stage's command, for whoever buries this keeper: without a cgroup the marker alone would tell
     /// who is the job's, and it is lost with the environment.
-    pub(super) fn note_command(&self, command: ProcId) {
-        self.note_processes(std::iter::once(command).chain(self.left.iter().copied()).collect());
+    pub(super) fn note_command(&mut self, command: ProcId) {
+        self.known.insert(0, command);
+        self.note_processes();
     }
 
     /// Writes down what a stage's command that has ended left behind.
     pub(super) fn note_left(&mut self) {
         let living = if subreaper::has_children() { self.tree.living() } else { Ok(Vec::new()) };
-        self.left = living.unwrap_or_default();
-        self.note_processes(self.left.clone());
+        self.known = living.unwrap_or_default();
+        self.note_processes();
     }
 
-    fn note_processes(&self, known: Vec<ProcId>) {
+    fn note_processes(&self) {
         if self.cgroup().is_some() {
             return;
         }
-        let record = Record::of_this_process(None).knowing(known);
+        let record = self.record();
         if let Some(Err(error)) = self.presence.as_ref().map(|presence| presence.write(&record)) {
             warn!(%error, "the job's processes can't be written down");
         }

@@ -271,3 +271,21 @@ fn a_whole_host_that_dies_frees_the_lock_with_its_lease() {
     within(Duration::from_secs(1), "the lock is free", || second.holders().is_empty());
     second.is_clean_soon();
 }
+
+#[test]
+fn a_presence_file_that_was_removed_is_made_anew() {
+    let host = Host::local("");
+    let job = host.job(1).prepared();
+    let folder = host.path().join("locks.db.d");
+    std::fs::remove_dir_all(&folder).unwrap();
+    // The keeper looks for it every ten seconds; a waiter takes it for dead after a minute.
+    eventually("the file is there again", || folder.join("holds").join(job.token()).exists());
+    let next = host.job(2).attempt();
+    let waiting = next.prepare();
+    host.until_queued(&[2]);
+    job.keeper().signal(Signal::KILL);
+    waiting.end().with_code(0).with_text(&["processes on this host are dead"]);
+    job.finish();
+    next.finish();
+    host.is_clean_soon();
+}
