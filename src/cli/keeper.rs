@@ -2,14 +2,14 @@
 
 use std::process::ExitCode;
 
-use crate::keeper::serve;
+use crate::{keeper::serve, report};
 
 /// Serves one job.
 pub fn run() -> ExitCode {
     match serve() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("pipeline-lock: {error:#}");
+            report::warn(&format!("pipeline-lock: {error:#}"));
             ExitCode::from(3)
         }
     }

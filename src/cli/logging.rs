@@ -9,6 +9,8 @@ use tracing_subscriber::{
     Layer, filter::Targets, fmt, layer::SubscriberExt, registry, util::SubscriberInitExt,
 };
 
+use crate::report;
+
 /// The variable that sets the level (`error`, `warn`, `info`, `debug`, `trace`, `off`), and the form: a level
 /// with `,json` behind it writes JSON.
 pub const VARIABLE: &str = "PIPELINE_LOCK_LOG";
@@ -55,7 +57,7 @@ pub fn start(is_keeper: bool) {
     let level = match level.trim() {
         "" => default.into(),
         text => text.parse().unwrap_or_else(|_| {
-            eprintln!("pipeline-lock: {VARIABLE}={setting}: not a level; known are error, warn, info, debug, trace, off");
+            report::warn(&format!("pipeline-lock: {VARIABLE}={setting}: not a level; known are error, warn, info, debug, trace, off"));
             tracing::level_filters::LevelFilter::from(default)
         }),
     };

@@ -25,7 +25,7 @@ use serde_json::json;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::{Exit, args::TryArgs};
-use crate::executor::Signals;
+use crate::{executor::Signals, report};
 
 /// The runner tries prepare this often, and pauses in between.
 const PREPARE_TRIES: usize = 3;
@@ -99,7 +99,7 @@ impl Job {
                 Ended::Well => break,
                 Ended::SystemFailure if round < PREPARE_TRIES => {
                     self.cleanup(&job_env)?;
-                    eprintln!("try: prepare failed and is tried again, as the runner does");
+                    report::warn("try: prepare failed and is tried again, as the runner does");
                     thread::sleep(PREPARE_PAUSE);
                 }
                 _ => {
