@@ -52,14 +52,24 @@ pub fn run(args: &AcquireArgs, config: &Config) -> anyhow::Result<Exit> {
         };
         match got {
             Ok(hold) => {
-                let until = settle(&client, &name, &hold, args).await?;
+                let settled = settle(&client, &name, &hold, args).await;
+                let settled = settled.and_then(|until| {
+                    static_note::write(&config.state, &name, &owner)?;
+                    Ok(until)
+                });
+                let until = match settled {
+                    Ok(until) => until,
+                    Err(error) => {
+                        client.withdraw(&name, token).await?;
+                        return Err(error);
+                    }
+                };
                 log.acquired(name.as_str(), hold.fence().0, None, hold.waited());
                 log.note(&until.map_or_else(
                     || "the hold never ends by itself: release it".to_owned(),
                     |at| format!("the hold ends by itself at {}", clock_time(at)),
                 ));
                 report::say(&format!("PIPELINE_LOCK_FENCE={}", hold.fence()));
-                static_note::write(&config.state, &name, &owner)?;
                 Ok(Exit::Done)
             }
             Err(error) => {

@@ -21,23 +21,28 @@ pub fn run(args: &ReleaseArgs, config: &Config) -> anyhow::Result<Exit> {
     let job = HereJob::find();
     let name = lock_name(args.name.as_deref(), job.as_ref(), config)?;
     let store = args.store.store(config)?;
-    let owner = match job.as_ref().and_then(HereJob::pipeline) {
-        Some(pipeline) => Some(pipeline),
-        None => static_note::read(&config.state, &name),
-    };
-    let Some(owner) = owner else {
-        eprintln!(
+    let pipeline = job.as_ref().and_then(HereJob::pipeline);
+    let owners = pipeline.map_or_else(|| static_note::read(&config.state, &name), |pipeline| vec![pipeline]);
+    let Some(last) = owners.last() else {
+        report::warn(&format!(
             "pipeline-lock: nothing to release: no `acquire` of this user took lock {name} on this host"
-        );
+        ));
         return Ok(Exit::Done);
     };
     let removed = runtime()?.block_on(async {
         let client = open_client(&store, &config.state).await?;
-        release(&client, &name, &owner, job.as_ref().map(HereJob::id)).await
+        let mut removed = 0;
+        for owner in &owners {
+            let count = release(&client, &name, owner, job.as_ref().map(HereJob::id)).await?;
+            if count > 0 {
+                static_note::remove(&config.state, &name, owner);
+            }
+            removed += count;
+        }
+        anyhow::Ok(removed)
     })?;
-    static_note::remove(&config.state, &name);
     match removed {
-        0 => report::warn(&format!("pipeline-lock: nothing to release: {owner} does not hold lock {name}")),
+        0 => report::warn(&format!("pipeline-lock: nothing to release: {last} does not hold lock {name}")),
         1 => report::warn(&format!("pipeline-lock: lock {name} is released")),
         n => report::warn(&format!("pipeline-lock: lock {name} is released ({n} holds)")),
     }

@@ -212,3 +212,37 @@ fn what_excludes_each_other_is_wrong_usage() {
     acquire(&host, &["--ttl", "x"]).with_code(2);
     assert_eq!(count(&host, "holders"), 0);
 }
+
+#[test]
+fn a_hold_that_release_could_not_find_is_given_back() {
+    let host = Host::local("");
+    std::fs::create_dir(host.path().join("state")).unwrap();
+    host.write("state/acquired", "no folder");
+    acquire(&host, &["--disable-ttl"]).with_code(3).with_text(&["can't be written", "state/acquired"]);
+    assert_eq!(count(&host, "holders"), 0);
+}
+
+#[test]
+fn locks_of_one_name_in_two_stores_are_given_back_each() {
+    let host = Host::local("");
+    let text = std::fs::read_to_string(host.path().join("config.yaml")).unwrap();
+    let other = text.replace("locks.db", "other.db");
+    for file in [&text, &other] {
+        host.write("config.yaml", file);
+        acquire(&host, &["--disable-ttl"]).with_code(0);
+    }
+    for file in [&text, &other] {
+        host.write("config.yaml", file);
+        release(&host).with_text(&["is released"]);
+        release(&host).with_text(&["nothing to release"]);
+    }
+    host.is_clean_soon();
+}
+
+#[test]
+fn who_cannot_say_that_there_is_nothing_to_release_ends_well_all_the_same() {
+    let host = Host::local("");
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut command = host.command(&["release", "--name", LOCK]);
+    assert_eq!(command.env("PIPELINE_LOCK_LOG", "loud").stderr(full).status().unwrap().code(), Some(0));
+}
