@@ -18,6 +18,7 @@ use crate::{
     host::{
         clock::{BootTime, sleep_until},
         ending::{Ended, Patience},
+        subreaper,
     },
 };
 
@@ -109,7 +110,11 @@ impl Service {
         self.end_processes(Patience { term_grace: patience, kill_limit: KILL_LIMIT });
     }
 
-    fn end_processes(&self, patience: Patience) {
+    fn end_processes(&self, mut patience: Patience) {
+        if !subreaper::has_children() {
+            // Nothing that ever descended from the keeper lives: a look at what else there may be is enough.
+            patience = Patience { term_grace: Duration::ZERO, kill_limit: Duration::ZERO };
+        }
         let (tree, events) = (self.estate.tree().clone(), self.events.clone());
         tokio::spawn(async move {
             let ended = tree.end(patience).await;
@@ -122,7 +127,8 @@ impl Service {
         if ended.count > 0 {
             info!(count = ended.count, names = ?ended.names, "processes of the job were ended");
         }
-        let is_over = ended.is_over();
+        // That is known without a look, too: for want of open files there may be none.
+        let is_over = ended.is_over() || (ended.left.is_empty() && !subreaper::has_children());
         ending.farewell.ended += ended.count;
         ending.farewell.names.extend(ended.names);
         if !is_over {

@@ -166,7 +166,7 @@ impl Estate {
         if let Some(Err(error)) = self.presence.take().map(Presence::remove) {
             debug!(%error, "the presence file stays");
         }
-        let _ = fs::remove_dir_all(self.folder.path());
+        self.folder.remove_all();
     }
 }
 

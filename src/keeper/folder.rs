@@ -82,6 +82,11 @@ impl JobFolder {
         fs::rename(&part, self.dir.join("keeper.json"))
     }
 
+    /// Whether a keeper has written its record.
+    pub fn is_recorded(&self) -> bool {
+        self.dir.join("keeper.json").exists()
+    }
+
     /// Reads the record.
     pub fn read_record(&self) -> io::Result<KeeperRecord> {
         Ok(serde_json::from_slice(&fs::read(self.dir.join("keeper.json"))?)?)
@@ -105,7 +110,27 @@ impl JobFolder {
         if fs::read_to_string(&pointer).is_ok_and(|text| text == token.to_string()) {
             let _ = fs::remove_file(pointer);
         }
-        let _ = fs::remove_dir_all(&self.dir);
+        self.remove_all();
+    }
+
+    /// Removes the folder, also where this process has no descriptor left to read it with.
+    pub fn remove_all(&self) {
+        if fs::remove_dir_all(&self.dir).is_err() {
+            for file in ["socket", "keeper.json", "keeper.json.part", "deadline", "keeper.log"] {
+                let _ = fs::remove_file(self.dir.join(file));
+            }
+            let _ = fs::remove_dir(&self.dir);
+        }
+    }
+
+    /// As [`JobFolder::remove`], where no record says who the owner is.
+    pub fn remove_unrecorded(&self, token: Token) {
+        for entry in fs::read_dir(self.state.join("owners")).into_iter().flatten().flatten() {
+            if fs::read_to_string(entry.path()).is_ok_and(|text| text == token.to_string()) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+        self.remove_all();
     }
 
     /// Notes that `token` is the newest try of `owner`.

@@ -1,6 +1,7 @@
 //! The keeper's connections: one thread reads each, and hands on what it hears.
 
 use std::{
+    net::Shutdown,
     os::{
         fd::OwnedFd,
         unix::net::{UnixListener, UnixStream},
@@ -78,11 +79,15 @@ impl Link {
         loop {
             let heard: Heard = wire::receive(&self.stream).unwrap_or_else(|error| {
                 debug!(%error, "a connection broke");
+                let message = format!("the keeper can't take what it was sent ({error}); retry the job");
+                self.tell(&Tell::Refused { message, is_missing: false });
                 None
             });
             let is_last = heard.is_none();
             hear(self.clone(), heard);
             if is_last {
+                // Others have this connection too: without this, who still waits on the other side would wait for ever.
+                let _ = self.stream.shutdown(Shutdown::Both);
                 return;
             }
         }

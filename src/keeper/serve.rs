@@ -14,6 +14,7 @@ use tracing::{error, info};
 
 use super::{
     estate::Estate,
+    folder::JobFolder,
     links::{self, Link},
     locks,
     open::open_client,
@@ -33,14 +34,24 @@ pub fn serve() -> anyhow::Result<()> {
         Some((launch, _)) => launch,
         None => return Ok(()),
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let served = runtime.block_on(serve_launch(launch, prepare.try_clone()?));
+    let (folder, owner, token) =
+        (JobFolder::of(&launch.state, launch.token), launch.owner.clone(), launch.token);
+    let served = in_runtime(launch, &prepare);
     if let Err(cause) = &served {
+        if !folder.is_recorded() {
+            // It has asked for nothing yet, and `exec` has no cleanup.
+            folder.remove(&owner, token);
+        }
         error!(error = format!("{cause:#}"), "the keeper can't do its work");
         let failed = Tell::Failed { message: format!("{cause:#}"), ours: true, last: Last::No };
         let _ = wire::send(&prepare, &failed, &[]);
     }
     served
+}
+
+fn in_runtime(launch: Launch, prepare: &UnixStream) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(serve_launch(launch, prepare.try_clone()?))
 }
 
 async fn serve_launch(launch: Launch, prepare: UnixStream) -> anyhow::Result<()> {

@@ -15,10 +15,15 @@ use super::{folder::JobFolder, protocol::Launch, wire};
 /// The environment variable that holds the job's token in the stages' environment.
 pub const TOKEN_VARIABLE: &str = "PIPELINE_LOCK_TOKEN";
 
-/// Starts the keeper of `launch` and returns the connection on which it tells how it gets on.
+/// Starts the keeper of `launch` and returns the connection on which it tells how it gets on. Where that can't be done
+/// nothing is left.
 pub fn spawn(launch: &Launch) -> io::Result<UnixStream> {
     let folder = JobFolder::of(&launch.state, launch.token);
     folder.create()?;
+    start(launch, &folder).inspect_err(|_| folder.remove(&launch.owner, launch.token))
+}
+
+fn start(launch: &Launch, folder: &JobFolder) -> io::Result<UnixStream> {
     folder.point(&launch.owner, launch.token)?;
     let (ours, theirs) = UnixStream::pair()?;
     let log = OpenOptions::new().create(true).append(true).mode(0o600).open(folder.log())?;

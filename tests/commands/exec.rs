@@ -6,7 +6,7 @@ use rustix::process::Signal;
 
 use crate::{
     caller::start,
-    harness::{Host, LOCK, Proxy, Store, endpoint, eventually, within},
+    harness::{Host, LOCK, Proxy, Stage, Store, endpoint, eventually, within},
 };
 
 /// `exec --name LOCK -- sh -c SCRIPT`.
@@ -213,4 +213,19 @@ fn a_file_that_cannot_be_used_is_3_with_its_place() {
     let host = Host::local("");
     host.write("config.yaml", "heartbaet: 3s\n");
     host.run(&shell("echo never")).with_code(3).with_text(&["config.yaml:1:1", "heartbeat"]);
+}
+
+#[test]
+fn with_any_number_of_open_files_it_ends_and_leaves_nothing() {
+    let host = Host::local("");
+    for limit in 8..40 {
+        let exec = host.command(&["exec", "--name", LOCK, "--", "true"]);
+        let mut command = std::process::Command::new("prlimit");
+        command.arg(format!("--nofile={limit}")).arg(exec.get_program()).args(exec.get_args()).env_clear();
+        command.envs(exec.get_envs().filter_map(|(key, value)| Some((key, value?)))).current_dir(host.path());
+        let ended = Stage::start(command, false).end();
+        assert!(ended.code.is_some_and(|code| [0, 3, 4, 126].contains(&code)), "{limit}: {ended:?}");
+        // Without a descriptor for a pidfd the keeper looks twice a second whether its caller lives.
+        host.is_clean_within(Duration::from_secs(3));
+    }
 }
