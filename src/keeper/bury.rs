@@ -23,7 +23,11 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub fn bury(folder: &JobFolder, token: Token) -> anyhow::Result<Option<Farewell>> {
     let record = match folder.read_record() {
         Ok(record) => record,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Some(Farewell::default())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            // It was killed before it asked for anything, or is just beginning: without its folder it can't.
+            folder.remove_unrecorded(token);
+            return Ok(Some(Farewell::default()));
+        }
         Err(error) => return Err(error.into()),
     };
     let grave = match open_here(&record.store, folder.state())?.bury(token) {

@@ -289,3 +289,17 @@ fn a_presence_file_that_was_removed_is_made_anew() {
     next.finish();
     host.is_clean_soon();
 }
+
+#[test]
+fn what_a_start_that_was_cut_off_left_behind_goes_with_cleanup() {
+    let host = Host::local("");
+    let job = host.job(1).attempt();
+    // As prepare makes them before its keeper runs.
+    let (folder, owners) =
+        (host.path().join("state/jobs").join(job.token()), host.path().join("state/owners"));
+    std::fs::create_dir_all(folder).unwrap();
+    std::fs::create_dir_all(&owners).unwrap();
+    std::fs::write(owners.join("job%3agitlab.example.com%2f1"), job.token()).unwrap();
+    job.finish();
+    host.nothing_is_left();
+}
