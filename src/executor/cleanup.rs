@@ -44,14 +44,15 @@ pub fn cleanup(environment: &StageEnvironment) -> StageExit {
 }
 
 fn end(folder: &JobFolder, token: Token) -> anyhow::Result<Farewell> {
-    let asked = Connection::open(folder).and_then(|c| c.ask(&Ask::End, &[]).map(|()| c));
-    if let Ok(connection) = asked
-        && let Some(farewell) = wait(&connection, folder)?
-    {
-        return Ok(farewell);
-    }
     let until = BootTime::now() + BURIAL;
     loop {
+        // Again each time: one that could not serve a connection (the host is out of threads) may serve the next.
+        let asked = Connection::open(folder).and_then(|c| c.ask(&Ask::End, &[]).map(|()| c));
+        if let Ok(connection) = asked
+            && let Some(farewell) = wait(&connection, folder)?
+        {
+            return Ok(farewell);
+        }
         if let Some(farewell) = bury(folder, token)? {
             return Ok(farewell);
         }
