@@ -16,6 +16,8 @@ pub(super) struct Stat {
     pub state: char,
     /// The parent; none for those whose parent lies outside of this pid namespace.
     pub parent: Option<Pid>,
+    /// The process group; none if its leader lies outside of this pid namespace.
+    pub group: Option<Pid>,
     /// How many threads there are.
     pub threads: u32,
     /// Ticks since boot.
@@ -41,6 +43,7 @@ impl Stat {
             command: command.to_owned(),
             state: field(3)?.chars().next()?,
             parent: Pid::new(field(4)?.parse().ok()?),
+            group: Pid::new(field(5)?.parse().ok()?),
             threads: field(20)?.parse().ok()?,
             start_time: field(22)?.parse().ok()?,
         })
@@ -87,6 +90,9 @@ mod tests {
         let stat = Stat::parse(LINE).unwrap();
         assert_eq!(stat.command, "a) R 1 (b)");
         assert_eq!((stat.state, stat.parent, stat.threads), ('S', Pid::new(17), 1));
+        assert_eq!(stat.group, Pid::new(4242));
+        let outside = Stat::parse(&LINE.replace(" 17 4242 ", " 17 0 ")).unwrap();
+        assert_eq!(outside.group, None);
         assert_eq!(stat.id(), ProcId { pid: Pid::new(4242).unwrap(), start_time: 998_877 });
     }
 

@@ -35,6 +35,12 @@ impl ProcId {
         Stat::read(pid).ok().flatten().map(|stat| stat.id())
     }
 
+    /// The process group of `pid`; none if it is gone, or if the group's leader lies outside of this pid namespace.
+    #[must_use]
+    pub fn group_of(pid: Pid) -> Option<Pid> {
+        Stat::read(pid).ok().flatten().and_then(|stat| stat.group)
+    }
+
     /// Whether the process is stopped, by a signal or a tracer.
     #[must_use]
     pub fn is_stopped(self) -> bool {

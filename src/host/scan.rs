@@ -120,7 +120,15 @@ mod tests {
         let pid = Pid::new(pid).unwrap();
         (
             pid,
-            Stat { pid, command: String::new(), state, parent: Pid::new(parent), threads: 1, start_time: 7 },
+            Stat {
+                pid,
+                command: String::new(),
+                state,
+                parent: Pid::new(parent),
+                group: None,
+                threads: 1,
+                start_time: 7,
+            },
         )
     }
 

@@ -24,7 +24,7 @@ use crate::{
     host::{
         clock::{BootTime, sleep_until},
         ending::Ended,
-        process::{Pid, ProcId},
+        process::ProcId,
         subreaper,
     },
 };
@@ -277,7 +277,7 @@ impl Service {
         };
         let block = CommandBlock::from_memory(&block)?;
         let streams = Streams { input: fds.next(), output, error };
-        let beside = if self.launch.in_session { from.peer().and_then(group_of) } else { None };
+        let beside = if self.launch.in_session { from.peer().and_then(ProcId::group_of) } else { None };
         script::start(
             &block,
             &self.launch,
@@ -400,10 +400,6 @@ impl Service {
             _ => {}
         }
     }
-}
-
-fn group_of(pid: Pid) -> Option<Pid> {
-    rustix::process::getpgid(Some(pid.into())).ok().map(Into::into)
 }
 
 fn signal_of(number: i32) -> Option<rustix::process::Signal> {

@@ -6,7 +6,7 @@ use rustix::process::Signal;
 
 use crate::{
     caller::start,
-    harness::{Host, LOCK, Proxy, Stage, Store, endpoint, eventually, within},
+    harness::{Host, LOCK, Process, Proxy, Stage, Store, endpoint, eventually, within},
 };
 
 /// `exec --name LOCK -- sh -c SCRIPT`.
@@ -228,4 +228,33 @@ fn with_any_number_of_open_files_it_ends_and_leaves_nothing() {
         // Without a descriptor for a pidfd the keeper looks twice a second whether its caller lives.
         host.is_clean_within(Duration::from_secs(3));
     }
+}
+
+#[test]
+fn what_a_dead_keeper_ran_in_a_pid_namespace_ends_before_the_lock_goes_on_outside() {
+    let host = Host::local("");
+    let script = format!("touch {}; exec sleep 600", host.path().join("gates/up").display());
+    let exec = host.command(&shell(&script));
+    let mut command = std::process::Command::new("unshare");
+    command.arg(if rustix::process::geteuid().is_root() { "-pf" } else { "-rpf" });
+    command.args(["--mount-proc", "--kill-child", "sh", "-c", "\"$@\" & sleep 600", "sh"]);
+    command.arg(exec.get_program()).args(exec.get_args()).env_clear();
+    command.envs(exec.get_envs().filter_map(|(key, value)| Some((key, value?)))).current_dir(host.path());
+    let _inside = Stage::start(command, false);
+    eventually("the command runs", || host.path().join("gates/up").exists());
+    let the = |word: &str| {
+        let found =
+            host.processes().into_iter().find(|process| process.args().get(1).is_some_and(|a| a == word));
+        found.unwrap_or_else(|| panic!("no process with {word}"))
+    };
+    let (keeper, caller) = (the("keeper"), the("--config"));
+    let marked: Vec<Process> =
+        host.processes().into_iter().filter(|p| p.args() == ["sleep", "600"]).collect();
+    caller.signal(Signal::STOP);
+    keeper.signal(Signal::KILL);
+    host.run(&["acquire", "--name", LOCK, "--wait", "20s"]).with_code(0);
+    let living = marked.iter().filter(|process| process.lives()).count();
+    // The one that `sh` waits for is none of the lock's.
+    assert_eq!((marked.len(), living), (2, 1));
+    host.run(&["release", "--name", LOCK]).with_code(0);
 }
