@@ -19,7 +19,7 @@ use tracing::{info, warn};
 use super::switch::{ABANDONED_GRACE, Outside, switch_time, until_the_lease};
 use crate::{
     host::clock::{BootTime, BootTimer},
-    keeper::{Ask, Connection, Deadline, JobFolder, bury_now, without_the_job},
+    keeper::{Ask, Connection, JobFolder, bury_now, without_the_job},
     lock::Token,
 };
 
