@@ -236,22 +236,11 @@ async fn bury_aside(here: Here, token: Token) -> Found {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lock::{Beat, EpochMs, Mode, Owner, Request, Who};
+    use crate::lock::{Beat, EpochMs, Owner, Request};
 
     fn request(n: u128) -> Request {
         let token = Token::new(uuid::Uuid::from_u128(n));
-        Request {
-            owner: Owner::alone(token),
-            token,
-            replaces: None,
-            mode: Mode::Exclusive,
-            limit: Mode::Exclusive.default_limit(),
-            priority: 0,
-            term: Term::Live { beat: Beat(0), lease: None },
-            who: Who::default(),
-            since: EpochMs(0),
-            force_after: None,
-        }
+        Request::new(Owner::alone(token), token, Term::Live { beat: Beat(0), lease: None })
     }
 
     #[tokio::test]
