@@ -20,7 +20,7 @@ pub(super) const ON_TIMEOUT: &str = "PIPELINE_LOCK_ON_TIMEOUT";
 pub(super) const RELEASE: &str = "PIPELINE_LOCK_RELEASE";
 pub(super) const PARENT: &str = "PIPELINE_LOCK_PARENT";
 
-const OURS: &[&str] = &[NAMES, WAIT, MODE, PRIORITY, SCOPE, ON_TIMEOUT, RELEASE, PARENT];
+pub(super) const OURS: &[&str] = &[NAMES, WAIT, MODE, PRIORITY, SCOPE, ON_TIMEOUT, RELEASE, PARENT];
 
 /// What the job asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -173,9 +173,9 @@ pub enum Problem {
         /// Its value, as shown.
         value: String,
         /// The least that is allowed.
-        least: String,
+        least: i64,
         /// The most that is allowed.
-        most: String,
+        most: i64,
     },
     /// A value that the key can't have. The message says what it can.
     #[error("`{key}`: {why}")]

@@ -25,7 +25,7 @@ pub struct Matcher {
 }
 
 pub(super) const MATCH_KEYS: &[&str] = &["project", "ref", "environment", "job", "tag", "ref_protected"];
-const MATCH: Schema = Schema { name: "match", keys: MATCH_KEYS, inner: None };
+const MATCH: Schema = Schema { name: "match", keys: MATCH_KEYS, inner: &[] };
 
 /// What a condition says of a job.
 #[derive(Clone, Debug, PartialEq, Eq)]

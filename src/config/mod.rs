@@ -1,19 +1,27 @@
 //! The YAML file, name templates and policy: which jobs take which locks, and how long they wait.
 //!
 //! [`load`] finds and reads the file ([`Config`]), [`JobFacts`] is what the runner says about a job,
-//! [`JobVariables`] is what the job's author says, and [`decide`] turns the three into a [`Decision`].
+//! [`JobVariables`] is what the job's author says, and [`decide`] turns the three into a [`Decision`], which
+//! [explains itself](Decision::explain).
 
 mod ask;
+#[cfg(test)]
+mod bounds_tests;
 mod decision;
 mod duration;
 mod environment;
 mod error;
+mod explain;
+#[cfg(test)]
+mod explain_tests;
 mod facts;
 #[cfg(test)]
 mod forgery_tests;
 mod glob;
 mod load;
 mod manner;
+#[cfg(test)]
+mod manner_tests;
 mod matcher;
 mod owners;
 mod ownership;
@@ -34,6 +42,8 @@ mod template;
 mod values;
 mod variables;
 mod wanted;
+#[cfg(test)]
+mod wanted_tests;
 mod words;
 mod yaml;
 
@@ -41,6 +51,10 @@ pub use decision::{Decision, Origin, Origins, PassedOver, WantedLock};
 pub use duration::{DurationError, parse_duration, show_duration};
 pub use environment::Environment;
 pub use error::{ConfigError, NamedBy, Place, Problem};
+pub use explain::{
+    ExplainedLine, ExplainedLock, ExplainedOrigin, ExplainedPass, ExplainedRule, ExplainedSetting,
+    Explanation,
+};
 pub use facts::{FactsError, JobFacts};
 pub use glob::Globs;
 pub use load::{load, load_with};

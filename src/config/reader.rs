@@ -1,7 +1,6 @@
 //! Typed reading of the file's tree: sections with known keys, and values of one kind.
 
 use std::collections::BTreeMap;
-use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -17,8 +16,8 @@ use super::yaml::{Key, Node, Value};
 pub(super) struct Schema {
     pub(super) name: &'static str,
     pub(super) keys: &'static [&'static str],
-    /// Another section, whose keys people put here by mistake, and its keys.
-    pub(super) inner: Option<(&'static str, &'static [&'static str])>,
+    /// Other sections, whose keys people put here by mistake, and their keys.
+    pub(super) inner: &'static [(&'static str, &'static [&'static str])],
 }
 
 /// The lines of a section's keys.
@@ -75,12 +74,12 @@ impl Section {
         };
         for (key, _) in &entries {
             if !schema.keys.contains(&key.text.as_str()) {
-                let belongs = schema.inner.filter(|(_, keys)| keys.contains(&key.text.as_str()));
+                let belongs = schema.inner.iter().find(|(_, keys)| keys.contains(&key.text.as_str()));
                 let problem = Problem::UnknownKey {
                     key: shown(&key.text),
                     within: schema.name,
                     known: schema.keys,
-                    belongs: belongs.map(|(name, _)| name),
+                    belongs: belongs.map(|(name, _)| *name),
                 };
                 return Err(Fault::new(key.place, problem));
             }
@@ -202,7 +201,7 @@ impl Item {
     }
 
     /// A whole number within bounds.
-    pub(super) fn whole<N: FromStr + PartialOrd + Display>(
+    pub(super) fn whole<N: FromStr + PartialOrd + Into<i64>>(
         self,
         bounds: RangeInclusive<N>,
     ) -> Result<N, Fault> {
@@ -214,7 +213,8 @@ impl Item {
         // A number that `N` can't hold is out of its bounds as well.
         let number = text.parse().ok().filter(|number| bounds.contains(number));
         number.ok_or_else(|| {
-            let (least, most) = (bounds.start().to_string(), bounds.end().to_string());
+            let (least, most) = bounds.into_inner();
+            let (least, most) = (least.into(), most.into());
             Fault::new(self.place, Problem::NotWithin { key: self.key, value: shown(text), least, most })
         })
     }

@@ -44,7 +44,7 @@ pub struct Shared {
     pub on_request: bool,
 }
 
-const RULE: Schema = Schema {
+pub(super) const RULE: Schema = Schema {
     name: "a rule of `locks`",
     keys: &[
         "match",
@@ -69,7 +69,7 @@ const RULE: Schema = Schema {
         "jobs_may_choose",
         "opt_out",
     ],
-    inner: Some(("match", MATCH_KEYS)),
+    inner: &[("match", MATCH_KEYS)],
 };
 
 impl Rule {

@@ -9,7 +9,7 @@ use super::environment::Environment;
 use super::error::{ConfigError, Fault, Place, Problem};
 use super::manner::{WAIT_BOUNDS, WAITING_BOUNDS};
 use super::reader::{Item, KeyLines, Schema, Section};
-use super::rule::Rule;
+use super::rule::{RULE, Rule};
 use super::store::StoreConfig;
 use super::words::{OnLost, OnTimeout, Orphan, Survivors};
 use super::yaml::{self, Value};
@@ -95,7 +95,7 @@ pub(super) const FILE: Schema = Schema {
         "cache_dir",
         "locks",
     ],
-    inner: Some(("store", &["local", "dynamodb"])),
+    inner: &[("store", &["local", "dynamodb"]), ("locks", RULE.keys)],
 };
 
 /// What is added to a lease for renewals that are slow and processes that die slowly.

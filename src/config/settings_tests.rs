@@ -42,7 +42,7 @@ fn the_examples_in_the_annotated_file_are_right() {
     let lines = examples.lines().filter_map(|line| line.strip_prefix("#   "));
     let text = format!("locks:\n{}", lines.map(|line| format!("  {line}\n")).collect::<String>());
     let config = parse(&text).unwrap();
-    assert_eq!(config.rules.len(), 3);
+    assert_eq!(config.rules.len(), 4);
     assert!(!config.rules[0].opt_out && config.rules[1].names.is_empty());
     assert!(config.rules[2].shared.as_ref().is_some_and(|shared| shared.on_request));
 }

@@ -31,10 +31,10 @@ pub enum StoreConfig {
 }
 
 const STORES: &[&str] = &["local", "dynamodb"];
-const STORE: Schema = Schema { name: "store", keys: STORES, inner: Some(("dynamodb", DYNAMODB.keys)) };
-const LOCAL: Schema = Schema { name: "local", keys: &["path"], inner: None };
+const STORE: Schema = Schema { name: "store", keys: STORES, inner: &[("dynamodb", DYNAMODB.keys)] };
+const LOCAL: Schema = Schema { name: "local", keys: &["path"], inner: &[] };
 const DYNAMODB: Schema =
-    Schema { name: "dynamodb", keys: &["table", "region", "endpoint_url", "profile"], inner: None };
+    Schema { name: "dynamodb", keys: &["table", "region", "endpoint_url", "profile"], inner: &[] };
 
 impl StoreConfig {
     /// The default: `locks.db` in the state folder.
