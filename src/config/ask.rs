@@ -187,6 +187,51 @@ mod tests {
     }
 
     #[test]
+    fn every_variable_is_read() {
+        let asked = ask(&[
+            (PRIORITY, "-7"),
+            (SCOPE, "pipeline"),
+            (ON_TIMEOUT, "requeue"),
+            (RELEASE, "after"),
+            (PARENT, "90400"),
+            (WAIT, "0"),
+        ]);
+        let wanted = Ask {
+            priority: Some(-7),
+            scope: Some(Scope::Pipeline),
+            on_timeout: Some(OnTimeout::Requeue),
+            release: Some(Release::After),
+            parent: Some(90_400),
+            wait: Some(Duration::ZERO),
+            ..Ask::default()
+        };
+        assert_eq!(asked, Ok(wanted));
+    }
+
+    #[test]
+    fn a_wrong_value_names_its_variable_and_what_would_do() {
+        for (variable, value, part) in [
+            (MODE, "read", "`exclusive` or `shared`"),
+            (MODE, "Shared", "did you mean `shared`?"),
+            (PRIORITY, "high", "a whole number from -100 to 100, but is `high`"),
+            (PRIORITY, "101", "a whole number from -100 to 100"),
+            (PRIORITY, "1.5", "a whole number from -100 to 100"),
+            (SCOPE, "pipelines", "did you mean `pipeline`?"),
+            (ON_TIMEOUT, "requeu", "did you mean `requeue`?"),
+            (RELEASE, "now", "known here: `after`"),
+            (PARENT, "0", "a whole number above 0"),
+            (PARENT, "-5", "a whole number above 0"),
+            (PARENT, "+5", "a whole number above 0"),
+            (PARENT, "$CI_PIPELINE_ID", "PIPELINE_LOCK_PARENT: $CI_PIPELINE_ID }"),
+            (PARENT, "99999999999999999999", "a whole number above 0"),
+            (SCOPE, "", "set but empty"),
+        ] {
+            let error = ask(&[(variable, value)]).unwrap_err();
+            assert!(error.starts_with(&format!("{variable}: ")) && error.contains(part), "{value}: {error}");
+        }
+    }
+
+    #[test]
     fn a_mistyped_variable_is_noted() {
         let asked = ask(&[("PIPELINE_LOCK_WIAT", "5m"), ("PIPELINE_LOCKS", "x")]).unwrap();
         assert_eq!(
@@ -198,8 +243,9 @@ mod tests {
     proptest! {
         #[test]
         fn any_value_is_read_or_refused(value in any::<String>()) {
-            for variable in [NAMES, WAIT, MODE, "PIPELINE_LOCK_é"] {
-                let _ = ask(&[(variable, &value)]);
+            for variable in OURS.iter().chain(&["PIPELINE_LOCK_é"]) {
+                let told = ask(&[(variable, &value)]).map_or_else(|error| error, |asked| asked.notes.concat());
+                prop_assert!(!told.contains(char::is_control), "{told:?}");
             }
         }
     }

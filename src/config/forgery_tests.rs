@@ -120,10 +120,10 @@ proptest! {
 
     #[test]
     fn a_decision_is_made_or_refused_whatever_the_variables_hold(
-        values in prop::collection::vec(any::<String>(), 4),
+        values in prop::collection::vec(any::<String>(), super::ask::OURS.len() + 1),
     ) {
-        let names = ["PIPELINE_LOCK", "PIPELINE_LOCK_WAIT", "PIPELINE_LOCK_MODE", "X"];
-        let variables = names.iter().map(|name| (*name).to_owned()).zip(values).collect();
+        let names = super::ask::OURS.iter().chain(&["X"]);
+        let variables = names.map(|name| (*name).to_owned()).zip(values).collect();
         let shared = "{ name: 's/{X}', shared: true, projects: '**', on_request: true }";
         let text = format!("locks:\n  - {shared}\n  - name: '{{CI_SERVER_HOST}}/{{CI_PROJECT_PATH}}/{{X}}'\n");
         if let Err(error) = decide(&config(&text), &facts(), &variables) {

@@ -163,10 +163,25 @@ store: { dynamodb: { table: locks, region: eu-central-1, endpoint_url: "http://h
 lease: 60s
 heartbeat: 15s
 shell: [bash, -l]
+max_waiting: 20
+history: false
+on_lost: continue
+on_timeout: requeue
 locks:
   - match: { project: ["a/**", b/c], ref: main, environment: "prod*", job: x, tag: "v*", ref_protected: true }
     name: ["{CI_SERVER_HOST}/{CI_PROJECT_PATH}:{X|slug|default:y}", "{CI_SERVER_HOST}/{CI_PROJECT_PATH}"]
     mode: exclusive
+    limit: 2
+    resources: [board-a, "board b"]
+    order: newest
+    supersede: true
+    priority: -5
+    max_priority: 7
+    scope: pipeline
+    linger: 30s
+    on_timeout: requeue
+    max_queue: 9
+    jobs_may_share: false
     wait: 5m
   - { name: "s/{Y|hash}", shared: true, projects: "**", on_request: false, jobs_may_choose: false, opt_out: false }
 "#;
