@@ -122,21 +122,24 @@ impl Estate {
     /// Writes down a stage's command, for whoever buries this keeper: without a cgroup the marker alone would tell
     /// who is the job's, and it is lost with the environment.
     pub(super) fn note_command(&mut self, command: ProcId) {
-        self.known.insert(0, command);
-        self.note_processes();
+        if self.cgroup().is_none() {
+            self.known.insert(0, command);
+            self.note_processes();
+        }
     }
 
     /// Writes down what a stage's command that has ended left behind.
     pub(super) fn note_left(&mut self) {
+        if self.cgroup().is_some() {
+            // It knows by itself.
+            return;
+        }
         let living = if subreaper::has_children() { self.tree.living() } else { Ok(Vec::new()) };
         self.known = living.unwrap_or_default();
         self.note_processes();
     }
 
     fn note_processes(&self) {
-        if self.cgroup().is_some() {
-            return;
-        }
         let record = self.record();
         if let Some(Err(error)) = self.presence.as_ref().map(|presence| presence.write(&record)) {
             warn!(%error, "the job's processes can't be written down");

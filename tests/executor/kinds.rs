@@ -65,9 +65,12 @@ fn each_job_has_a_board_of_its_own_and_knows_which() {
     }
 }
 
+/// How the job of a case is.
+type Kind = fn(Job, u64) -> Job;
+
 #[test]
 fn the_newest_or_the_most_urgent_goes_first() {
-    let cases: [(&str, fn(Job, u64) -> Job, [u64; 3]); 2] = [
+    let cases: [(&str, Kind, [u64; 3]); 2] = [
         ("order: newest", |job, _| job, [4, 3, 2]),
         (
             "max_priority: 50",

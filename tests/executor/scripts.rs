@@ -123,7 +123,7 @@ fn a_script_sees_its_lock_and_nothing_of_the_driver() {
         assert_eq!(seen[key], value);
     }
     let ours = |key: &&String| key.starts_with("PIPELINE_LOCK_");
-    let known = ["PIPELINE_LOCK_FENCE", "PIPELINE_LOCK_MARK", "PIPELINE_LOCK_NAME"];
+    let known = ["PIPELINE_LOCK_FENCE", "PIPELINE_LOCK_MARK", "PIPELINE_LOCK_NAME", "PIPELINE_LOCK_SLOT"];
     assert_eq!(seen.keys().filter(ours).collect::<Vec<_>>(), known);
     for key in seen.keys() {
         let hidden = key.starts_with("CUSTOM_ENV_")

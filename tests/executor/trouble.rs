@@ -128,6 +128,8 @@ fn a_waiter_is_canceled_while_its_store_is_gone() {
     let (holder, waiter) = (second.job(1).prepared(), first.job(2).attempt());
     let waiting = waiter.prepare();
     second.until_queued(&[2]);
+    // It has had every answer: what is not answered is looked for after the job's end.
+    waiting.says("place 1 of 1");
     proxy.cut();
     waiting.term();
     // The place can be given up only when the store answers: the keeper goes on trying.
