@@ -6,13 +6,23 @@ else the machine does falls on all of them alike.
 
 import statistics
 
-from world import World
+from world import Failed, World
 
 WARM_UP = 2
 
 
 def run(options):
     """Runs options.bench jobs under each executor and prints the figures; the exit code."""
+    try:
+        _print(measure(options))
+    except Failed as error:
+        print(error)
+        return 1
+    return 0
+
+
+def measure(options):
+    """The milliseconds of options.bench jobs under each executor."""
     executors = ["shell", "plain"] + (["lock"] if options.pipeline_lock else [])
     times = {executor: [] for executor in executors}
     with World(options, "bench") as world:
@@ -22,12 +32,10 @@ def run(options):
                 job = world.job(executor, ["true"])
                 job.wait_finished(60)
                 if job.status != "success":
-                    print(f"a job under {executor} ended as {job.status} ({job.failure_reason}):\n{job.log}")
-                    return 1
+                    raise Failed(f"a job under {executor} ended as {job.status} ({job.failure_reason}):\n{job.log}")
                 if number >= WARM_UP:
                     times[executor].append(job.duration * 1000)
-    _print(times)
-    return 0
+    return times
 
 
 def _print(times):
