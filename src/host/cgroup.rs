@@ -3,13 +3,13 @@
 
 use std::fs;
 use std::io::{self, ErrorKind};
-use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
 use uuid::Uuid;
 
+use super::cgroup_door::Door;
 use super::cgroup_mount;
 use super::clock::BootTime;
 use super::process::Pid;
@@ -66,13 +66,16 @@ impl Cgroup {
         &self.path
     }
 
-    /// The file that moves a process in: a child calls [`enter`] with it between fork and exec. Closed on exec.
+    /// The way in for a process that is about to be started.
     ///
     /// # Errors
     /// What open(2) says.
-    pub fn procs_fd(&self) -> io::Result<OwnedFd> {
-        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
-        Ok(rustix::fs::open(self.path.join("cgroup.procs"), flags, Mode::empty())?)
+    pub fn door(&self) -> io::Result<Door> {
+        let open = |path: &Path, flags| rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty());
+        Ok(Door {
+            directory: open(&self.path, OFlags::RDONLY | OFlags::DIRECTORY)?,
+            procs: open(&self.path.join("cgroup.procs"), OFlags::WRONLY)?,
+        })
     }
 
     /// The processes in it, and in cgroups that they made below it. Zombies are not among them. A cgroup that is gone
@@ -154,15 +157,6 @@ impl Cgroup {
     }
 }
 
-/// Moves the calling process into the cgroup whose [`Cgroup::procs_fd`] this is. Async-signal-safe: one write.
-///
-/// # Errors
-/// What the kernel says; the process then stays where it was.
-pub fn enter(procs: impl AsFd) -> io::Result<()> {
-    rustix::io::write(procs, b"0")?;
-    Ok(())
-}
-
 /// `top` and all directories below it, each after the one that holds it.
 fn subtree(top: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = vec![top.to_owned()];
@@ -207,11 +201,11 @@ mod tests {
     use std::process::Command;
 
     fn sleeper_in(cgroup: &Cgroup, script: &str) -> Guarded {
-        let procs = cgroup.procs_fd().unwrap();
+        let door = cgroup.door().unwrap();
         let mut shell = Command::new("sh");
         shell.args(["-c", script]);
-        // SAFETY: `enter` is one write(2) to a file descriptor that is open in the child: async-signal-safe.
-        unsafe { shell.pre_exec(move || enter(&procs)) };
+        // SAFETY: `step_in` is one write(2) to a file descriptor that is open in the child: async-signal-safe.
+        unsafe { shell.pre_exec(move || door.step_in()) };
         Guarded::spawn(&mut shell)
     }
 

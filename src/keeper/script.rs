@@ -3,23 +3,21 @@
 
 use std::{
     io,
-    os::{
-        fd::{AsFd, OwnedFd},
-        unix::process::CommandExt,
-    },
+    os::{fd::OwnedFd, unix::process::CommandExt},
     process::{Command, Stdio},
 };
 
 use rustix::{
     fs::{Mode, OFlags, open},
-    process::umask,
+    pipe::{PipeFlags, pipe_with},
+    process::{setpgid, umask},
 };
 
 use super::{command::CommandBlock, locks, protocol::Launch};
 use crate::{
     client::{Hold, MARKER},
     host::{
-        cgroup::{self, Cgroup},
+        cgroup::Cgroup,
         process::{Pid, ProcId},
     },
 };
@@ -65,17 +63,25 @@ pub fn start(
         .envs(locks::variables(holds, &launch.locks))
         .stdin(streams.input.map_or_else(Stdio::null, Stdio::from))
         .stdout(streams.output)
-        .stderr(streams.error)
-        .process_group(beside.map_or(0, Pid::get));
+        .stderr(streams.error);
+    if let Some(beside) = beside {
+        command.process_group(beside.get());
+    }
+    let leads = beside.is_none();
     let mask = Mode::from_raw_mode(block.umask);
-    let procs = cgroup.map(Cgroup::procs_fd).transpose()?;
+    let door = cgroup.map(Cgroup::door).transpose()?;
+    let (told, twin) = pipe_with(PipeFlags::CLOEXEC)?;
     let oom = before.oom_score_adj.clone();
     // SAFETY: the closure runs between fork and exec; it makes system calls only and allocates nothing.
     unsafe {
         command.pre_exec(move || {
             umask(mask);
-            if let Some(procs) = &procs {
-                cgroup::enter(procs.as_fd())?;
+            if let Some(door) = &door {
+                door.pass(&twin)?;
+            }
+            // Here, as it may be another process than the one that was forked.
+            if leads {
+                setpgid(None, None)?;
             }
             if let Some(score) = &oom {
                 let file =
@@ -92,6 +98,15 @@ pub fn start(
         let kind = if is_dir { error.kind() } else { io::ErrorKind::NotADirectory };
         io::Error::new(kind, format!("`{program}` can't be started in {dir}: {error}"))
     })?;
-    let pid = Pid::of_child(&child);
+    // With it goes the closure, and with that this process's copy of the pipe's other end.
+    drop(command);
+    let pid = read_pid(&told)?.unwrap_or_else(|| Pid::of_child(&child));
     ProcId::of_unreaped(pid).ok_or_else(|| io::Error::other("the command ended before it could be seen"))
+}
+
+/// The id that a first process told of its twin before it ended; none if it became the command itself.
+fn read_pid(told: &OwnedFd) -> io::Result<Option<Pid>> {
+    let mut bytes = [0; 4];
+    let got = rustix::io::read(told, &mut bytes)?;
+    Ok(if got == bytes.len() { Pid::new(i32::from_ne_bytes(bytes)) } else { None })
 }

@@ -1,7 +1,6 @@
 //! Jobs that heed TERM, that ignore it, and that fork against being ended.
 
 use super::*;
-use crate::host::cgroup::enter;
 use crate::host::subreaper::{become_subreaper, reap};
 use crate::host::testing::{Guarded, Stray, eventually, in_own_process, with_cgroup};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -118,11 +117,11 @@ fn a_fork_storm_is_ended_to_the_last_process() {
 #[test]
 fn a_fork_storm_in_a_cgroup_is_ended_to_the_last_process() {
     with_cgroup(|cgroup| {
-        let procs = cgroup.procs_fd().unwrap();
+        let door = cgroup.door().unwrap();
         let mut command = Command::new("sh");
         command.args(["-c", STORM]);
-        // SAFETY: `enter` is one write(2) to a file descriptor that is open in the child: async-signal-safe.
-        unsafe { command.pre_exec(move || enter(&procs)) };
+        // SAFETY: `step_in` is one write(2) to a file descriptor that is open in the child: async-signal-safe.
+        unsafe { command.pre_exec(move || door.step_in()) };
         let _child = Guarded::spawn(&mut command);
         let tree = JobTree { cgroup: Some(cgroup.clone()), ..JobTree::default() };
         eventually("it rages", || tree.living().unwrap().len() > 30);
@@ -135,10 +134,10 @@ fn a_fork_storm_in_a_cgroup_is_ended_to_the_last_process() {
 #[test]
 fn a_frozen_job_in_a_cgroup_heeds_term() {
     with_cgroup(|cgroup| {
-        let procs = cgroup.procs_fd().unwrap();
+        let door = cgroup.door().unwrap();
         let mut command = Command::new("sleep");
-        // SAFETY: `enter` is one write(2) to a file descriptor that is open in the child: async-signal-safe.
-        unsafe { command.arg("600").pre_exec(move || enter(&procs)) };
+        // SAFETY: `step_in` is one write(2) to a file descriptor that is open in the child: async-signal-safe.
+        unsafe { command.arg("600").pre_exec(move || door.step_in()) };
         let _child = Guarded::spawn(&mut command);
         let tree = JobTree { cgroup: Some(cgroup.clone()), ..JobTree::default() };
         tree.freeze().unwrap();
