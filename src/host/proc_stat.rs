@@ -1,9 +1,12 @@
 //! What the kernel says of one process: the files of `/proc/PID`, above all its one line in `stat`.
 
-use std::fs;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 
 use super::pid::{Pid, ProcId};
+
+/// How much of a file is read at once.
+const ROOM: usize = 4096;
 
 /// What `/proc/PID/stat` says (proc_pid_stat(5)).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,11 +68,31 @@ impl Stat {
 /// An error means that this process can't look at all for want of something, such as open files. It must not be
 /// taken for the absence of the other one.
 pub(super) fn read_file(pid: Pid, file: &str) -> io::Result<Option<Vec<u8>>> {
-    match fs::read(format!("/proc/{pid}/{file}")) {
+    match File::open(format!("/proc/{pid}/{file}")).and_then(read_whole) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if is_shortage(&error) => Err(error),
         Err(_) => Ok(None),
     }
+}
+
+/// A look goes through some hundred processes, most of whose files fit: two reads then, where std begins with 32
+/// bytes, as these files have no size.
+fn read_whole(mut file: File) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; ROOM];
+    let mut filled = 0;
+    loop {
+        match file.read(&mut bytes[filled..]) {
+            Ok(0) => break,
+            Ok(got) => filled += got,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        if filled == bytes.len() {
+            bytes.resize(filled * 2, 0);
+        }
+    }
+    bytes.truncate(filled);
+    Ok(bytes)
 }
 
 fn is_shortage(error: &io::Error) -> bool {

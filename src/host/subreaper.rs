@@ -4,7 +4,9 @@ use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
-use rustix::process::{WaitId, WaitIdOptions, WaitOptions, set_child_subreaper, wait, waitid};
+use rustix::process::{
+    WaitId, WaitIdOptions, WaitOptions, child_subreaper, set_child_subreaper, wait, waitid,
+};
 
 use super::process::Pid;
 
@@ -50,6 +52,13 @@ pub fn reap() -> Reaped {
     }
 }
 
+/// Whether it is certain, without a look at `/proc`, that no descendant of this process lives: it is the child
+/// subreaper, and has no child. It must have become so before its first child was started.
+#[must_use]
+pub fn is_alone() -> bool {
+    matches!(child_subreaper(), Ok(Some(_))) && !has_children()
+}
+
 /// Whether this process has a child at all, also one that has ended and is not reaped. Reaps none.
 #[must_use]
 pub fn has_children() -> bool {
@@ -86,6 +95,9 @@ mod tests {
     fn a_process_without_children_has_none_to_reap() {
         in_own_process("host::subreaper::tests::a_process_without_children_has_none_to_reap", || {
             assert!(!has_children());
+            assert!(!is_alone(), "what its children left behind would be another's");
+            become_subreaper().unwrap();
+            assert!(is_alone());
             let reaped = reap();
             assert!(reaped.ended.is_empty());
             assert!(!reaped.children_left);
@@ -116,7 +128,7 @@ mod tests {
                 ended.iter().any(|(pid, end)| *pid == child && end.success()) && sleepers()
             });
             assert!(reap().children_left, "the two sleepers are children now");
-            assert!(has_children());
+            assert!(has_children() && !is_alone());
             for stray in descendants(&[ProcId::me()]).unwrap() {
                 assert!(stray.signal(Signal::KILL).unwrap());
             }

@@ -6,6 +6,7 @@ use std::io;
 use super::cgroup::Cgroup;
 use super::process::{Pid, ProcId, Signal};
 use super::scan::{descendants, with_marker};
+use super::subreaper::is_alone;
 
 /// How many rounds of stopping a fork storm gets before what is found so far has to do.
 const STOP_ROUNDS: usize = 50;
@@ -122,7 +123,8 @@ impl JobTree {
             found.extend(ProcId::look_for(pid)?);
         }
         let roots: Vec<ProcId> = self.known.iter().chain(&self.root).copied().collect();
-        if !roots.is_empty() {
+        let is_certain = roots.iter().all(|root| root.pid == Pid::me()) && is_alone();
+        if !(roots.is_empty() || is_certain) {
             found.extend(descendants(&roots)?);
         }
         if let Some(marker) = &self.marker {
