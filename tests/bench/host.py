@@ -88,16 +88,14 @@ class Host:
         return subprocess.Popen([self.program, *arguments], env=self.environment, stdin=subprocess.DEVNULL, start_new_session=True, **details)
 
     def run(self, *arguments):
-        """Runs the program to its end, which has to be a good one; returns its seconds and its resources."""
+        """Runs the program to its end, which has to be a good one; returns the seconds."""
         start = time.monotonic()
         process = self.start(*arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        said = process.stderr.read()
-        _, status, resources = os.wait4(process.pid, 0)
+        _, said = process.communicate()
         seconds = time.monotonic() - start
-        process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode != 0:
             raise RuntimeError(f"{' '.join(arguments)}: exit code {process.returncode}: {said.decode()}")
-        return seconds, resources
+        return seconds
 
     def work(self, what="true"):
         """Starts a command under the lock; `what` is bash."""
