@@ -366,10 +366,8 @@ impl<'a, F: FnMut(Progress) + Send> Acquire<'a, F> {
     async fn pause(&mut self, state: &LockState, place: usize, look: Duration) -> Pause {
         let clock = self.client.clock.clone();
         let now = clock.now();
-        let until = now
-            .plus(jittered(self.pace.slowed(look)).max(SHORTEST_PAUSE))
-            .min(self.said.as_ref().map_or(now, |(_, at)| *at).plus(NEWS_EVERY))
-            .min(self.started.plus(self.limit));
+        let until =
+            now.plus(jittered(self.pace.slowed(look)).max(SHORTEST_PAUSE)).min(self.started.plus(self.limit));
         loop {
             let rings = self.bell.as_mut().map_or(0, BellWatch::count);
             if rings.saturating_sub(self.rings) >= rings_until_turn(state, place) {
@@ -379,8 +377,11 @@ impl<'a, F: FnMut(Progress) + Send> Acquire<'a, F> {
             if now >= until {
                 return Pause::Over;
             }
+            // The log hears that the wait goes on; the store is not asked for that.
+            self.say(state);
+            let next = self.said.as_ref().map_or(until, |(_, at)| until.min(at.plus(NEWS_EVERY)));
             let watches = place == 1 && self.client.here.is_some();
-            let next = if watches { until.min(now.plus(PRESENCE_EVERY)) } else { until };
+            let next = if watches { next.min(now.plus(PRESENCE_EVERY)) } else { next };
             tokio::select! {
                 () = ring(self.bell.as_mut()) => {}
                 () = clock.sleep_until(next) => {}

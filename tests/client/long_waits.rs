@@ -1,0 +1,75 @@
+//! A long wait, on a clock that passes as fast as it is asked to.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use pipeline_lock::{
+    Client,
+    client::{AcquireError, AcquireOptions, Clock, Progress},
+    lock::{EpochMs, LockState, Moment, Request, Term},
+    store::{Expected, Store, Swap},
+};
+
+use crate::{moody::Moody, name, request};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Whoever sleeps wakes at once, and it is later.
+struct Rush(Mutex<Moment>);
+
+#[async_trait]
+impl Clock for Rush {
+    fn now(&self) -> Moment {
+        *self.0.lock().unwrap()
+    }
+
+    fn wall(&self) -> EpochMs {
+        EpochMs(0).plus(self.now().0)
+    }
+
+    async fn sleep_until(&self, moment: Moment) {
+        {
+            let mut now = self.0.lock().unwrap();
+            *now = moment.max(*now);
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+/// A hold that needs no renewal, and a queue of `count` behind it.
+async fn crowd(store: &Moody, count: usize) {
+    let mut state = LockState::new(EpochMs(1));
+    for _ in 0..=count {
+        let forever = Request { term: Term::Static { until: None }, ..request() };
+        state.request(&forever, true);
+    }
+    let made = store.swap(&name(), Expected::Free { seed: EpochMs(1) }, &state).await.unwrap();
+    assert!(matches!(made, Swap::Swapped(_)));
+}
+
+#[tokio::test]
+async fn a_waiter_far_behind_looks_every_ten_seconds_and_says_every_fifteen_that_it_waits() {
+    let (store, _) = Moody::client();
+    crowd(&store, 20).await;
+    let clock = Arc::new(Rush(Mutex::new(Moment(Duration::ZERO))));
+    let client = Client::with_clock(store.clone(), clock.clone(), None);
+    let before = store.requests();
+    let mut said = vec![Duration::ZERO];
+    let news = |progress| {
+        if let Progress::Waiting(_) = progress {
+            said.push(clock.now().0);
+        }
+    };
+    let options = AcquireOptions { wait: HOUR, heartbeat: None };
+    let end = client.acquire(&name(), request(), options, news).await;
+    assert!(matches!(end, Err(AcquireError::TimedOut { .. })), "{end:?}");
+    let requests = store.requests() - before;
+    // One each 8.5 to 11.5 s, and a few to queue, to begin and to leave: news cost none.
+    assert!((313..=432).contains(&requests), "{requests} requests in an hour");
+    said.push(HOUR);
+    let longest = said.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
+    assert!(longest <= Duration::from_secs(15), "silent for {longest:?}");
+}
