@@ -63,7 +63,7 @@ async fn a_waiter_far_behind_looks_every_ten_seconds_and_says_every_fifteen_that
             said.push(clock.now().0);
         }
     };
-    let options = AcquireOptions { wait: HOUR, heartbeat: None };
+    let options = AcquireOptions::waiting(HOUR);
     let end = client.acquire(&name(), request(), options, news).await;
     assert!(matches!(end, Err(AcquireError::TimedOut { .. })), "{end:?}");
     let requests = store.requests() - before;
