@@ -181,6 +181,10 @@ fn entries_are_single(state: &LockState) -> Verdict {
     if tokens.iter().collect::<BTreeSet<_>>().len() != tokens.len() {
         return Err("a token is there twice".into());
     }
+    let alone = |kept: &Holder| state.holders.iter().filter(|h| h.owner == kept.owner).count() == 1;
+    if !state.holders.iter().filter(|h| h.between).all(alone) {
+        return Err("a hold stands for its pipeline's next job, and one is there".into());
+    }
     if jobs.iter().collect::<BTreeSet<_>>().len() != jobs.len() {
         return Err("a job is queued twice".into());
     }
@@ -225,6 +229,10 @@ fn nobody_obsolete_gets_in(change: &Change<'_>) -> Verdict {
     let state = change.after;
     let lines = || state.holders.iter().map(|h| &h.line).chain(state.queue.iter().map(|w| &w.line));
     let holds = |owner: &Owner| owner.has_members() && state.holders.iter().any(|h| h.owner == *owner);
+    let left_word = |w: &Waiter| state.newest.iter().any(|line| is_newer(&Some(line.clone()), &w.line));
+    if let Some(w) = change.before.queue.iter().find(|w| change.makes_obsolete(w) && !left_word(w)) {
+        return Err(format!("{:?} is not told that it is obsolete", w.token));
+    }
     let is_obsolete = |line| lines().any(|other| is_newer(other, line));
     // Who waited while its pipeline held learns it at its next look, or at that of the newer one.
     let waits_still = |w: &Waiter| w.owner.has_members() && change.before.waiter(w.token).is_some();

@@ -153,7 +153,16 @@ impl Walk {
 
     fn part(&mut self, token: Token, linger: Option<u64>) -> Verdict {
         let linger = linger.map(|span| (EpochMs(START + self.at), Duration::from_millis(span)));
+        let works = self.state.holder(token).filter(|h| !h.between && h.revoked.is_none()).cloned();
         self.state.part(token, linger);
+        if let (Some(old), Some((now, span))) = (works.filter(|h| h.owner.has_members()), linger) {
+            let mut own = self.state.holders.iter().filter(|h| h.owner == old.owner);
+            let until = Some(now.plus(span));
+            let stands = own.any(|h| h.token != token || h.between && h.term == Term::Static { until });
+            if !stands {
+                return Err("the last member left nothing standing".into());
+            }
+        }
         let before = self.state.clone();
         let again = linger.map(|(now, span)| (now.plus(span), span));
         match (self.state.part(token, again), self.state == before) {
