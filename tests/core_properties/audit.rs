@@ -37,6 +37,14 @@ impl Change<'_> {
         self.before.holders.iter().filter(is_own).any(goes_on)
     }
 
+    /// Whether what the pipeline of `holder` left standing was over when it was taken up.
+    pub fn joins_late(&self, holder: &Holder) -> bool {
+        let now = crate::scenario::START + self.at;
+        let is_over =
+            |h: &Holder| matches!(h.term, Term::Static { until: Some(until) } if h.between && now > until.0);
+        self.before.holders.iter().any(|h| h.owner == holder.owner && is_over(h))
+    }
+
     /// Whether it takes the place of `waiter` because its own pipeline is a newer one of that line.
     pub fn makes_obsolete(&self, waiter: &Waiter) -> bool {
         let got_in = self.after.holder(self.request.token).is_some()

@@ -52,6 +52,9 @@ impl Order {
 
     fn grants_are_in_turn(&mut self, change: &Change<'_>, timed: bool) -> Verdict {
         for holder in change.granted().filter(|h| h.reserved.is_none()) {
+            if change.joins_late(holder) {
+                self.adopt_ageing(change.after);
+            }
             if change.joins(holder) || change.takes_hold_over() {
                 continue;
             }
@@ -84,6 +87,15 @@ impl Order {
             }
         }
         Ok(())
+    }
+
+    /// Whoever takes up a hold that is over may do so as a member or in its turn: by the document, which ages.
+    fn adopt_ageing(&mut self, state: &LockState) {
+        for waiter in &state.queue {
+            if let Some(place) = self.places.get_mut(&waiter.token) {
+                place.overtaken = i32::try_from(waiter.overtaken).unwrap();
+            }
+        }
     }
 
     /// Who is passed over had its window, and that is put on record.
@@ -162,9 +174,10 @@ impl Order {
     }
 
     fn note_claims(&mut self, change: &Change<'_>) {
-        let able = could_claim(change.after);
-        self.could_claim.retain(|token, _| able.iter().any(|w| w.token == *token));
-        for waiter in able {
+        // One who comes and goes at the front may never be seen by those behind: their time goes on.
+        self.could_claim
+            .retain(|token, _| change.after.waiter(*token).is_some_and(|w| gets_on(w, change.after)));
+        for waiter in change.after.in_order().into_iter().take_while(|w| gets_on(w, change.after)) {
             let entry = self.could_claim.entry(waiter.token).or_insert((waiter.missed, change.at));
             if entry.0 != waiter.missed {
                 *entry = (waiter.missed, change.at);
@@ -173,13 +186,10 @@ impl Order {
     }
 }
 
-/// The waiters at the front that each get on with those who hold.
-fn could_claim(state: &LockState) -> Vec<&Waiter> {
-    if state.reservation().is_some() {
-        return Vec::new();
-    }
-    let with = |w: &Waiter| get_on(&holding(state).chain([Claim::from(w)]).collect::<Vec<_>>());
-    state.in_order().into_iter().take_while(|w| with(w)).collect()
+/// Whether a waiter gets on with those who hold.
+fn gets_on(waiter: &Waiter, state: &LockState) -> bool {
+    let claims = holding(state).chain([Claim::from(waiter)]);
+    state.reservation().is_none() && get_on(&claims.collect::<Vec<_>>())
 }
 
 fn turn(rank: i32, order: lock::Order, arrival: u64) -> Turn {
