@@ -7,7 +7,7 @@ use tracing::{debug, warn};
 use super::{Client, Parting, ReleaseError};
 use crate::{
     lock::{Holder, LockName, LockState, Moment, Owner, Token, Waiter},
-    store::{Consistency, StoreError},
+    store::{Consistency, Liveness, StoreError},
 };
 
 /// The pause after a release that failed in passing: doubled each time up to the second.
@@ -18,6 +18,9 @@ const STUBBORN: Duration = Duration::from_secs(1);
 
 /// The pause between two looks for a write that may come late: doubled each time up to the second.
 const LATE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(4));
+
+/// How late a write can be that a thread of this process does.
+const LATE_HERE: Duration = Duration::from_millis(300);
 
 /// How long a request that was given up is looked for, so that a write of it that arrives late is taken back.
 const WITHDRAW_FOR: Duration = Duration::from_secs(60);
@@ -77,6 +80,11 @@ impl Client {
             return;
         }
         debug!(lock = %name, %token, "a write was not answered: it is looked for");
+        let lasting = match self.store.liveness() {
+            Liveness::Lease => lasting,
+            // It is written by this process, or by none.
+            Liveness::KernelLock => lasting.min(LATE_HERE),
+        };
         let until = self.clock.now().plus(lasting);
         let mut pause = LATE.0;
         while self.clock.now() < until {
