@@ -9,14 +9,16 @@ use std::{
 use async_trait::async_trait;
 
 use super::{
-    Consistency, Expected, Liveness, Renewal, Store, StoreError, Swap, listing::listed, wall::wall_clock,
+    Consistency, Expected, Liveness, Renewal, Store, StoreError, Swap, history::newest_first,
+    listing::listed, wall::wall_clock,
 };
-use crate::lock::{Beat, EpochMs, LockName, LockState, Map, Token, codec};
+use crate::lock::{Beat, Ending, EpochMs, LockName, LockState, Map, Token, codec};
 
 /// Documents in memory, kept in their stored form, so that the codec is exercised as in every other store.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     documents: Mutex<BTreeMap<LockName, Map>>,
+    history: Mutex<BTreeMap<(LockName, u64), Map>>,
 }
 
 impl MemoryStore {
@@ -33,6 +35,10 @@ impl MemoryStore {
     /// Puts a document there, as another program or version may have written it.
     pub fn put_document(&self, name: LockName, document: Map) {
         self.documents().insert(name, document);
+    }
+
+    fn history(&self) -> MutexGuard<'_, BTreeMap<(LockName, u64), Map>> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn documents(&self) -> MutexGuard<'_, BTreeMap<LockName, Map>> {
@@ -81,6 +87,18 @@ impl Store for MemoryStore {
         let documents = self.documents();
         let decoded = documents.iter().map(|(name, map)| (name.clone(), codec::decode(map.clone())));
         Ok(decoded.filter_map(|(name, state)| listed(name, state)).collect())
+    }
+
+    async fn record(&self, name: &LockName, ending: &Ending) -> Result<(), StoreError> {
+        let place = (name.clone(), Ending::place(ending.fence));
+        self.history().insert(place, codec::encode_ending(ending));
+        Ok(())
+    }
+
+    async fn endings(&self, name: &LockName) -> Result<Vec<Ending>, StoreError> {
+        let history = self.history();
+        let own = history.iter().filter(|((of, _), _)| of == name).map(|(_, map)| Ok(map.clone()));
+        Ok(newest_first(name, own))
     }
 
     fn now(&self) -> EpochMs {

@@ -3,6 +3,7 @@
 
 mod dynamodb;
 mod error;
+mod history;
 mod listing;
 mod local;
 mod memory;
@@ -17,7 +18,7 @@ pub use error::StoreError;
 pub use local::LocalStore;
 pub use memory::MemoryStore;
 
-use crate::lock::{Beat, EpochMs, LockName, LockState, Token};
+use crate::lock::{Beat, Ending, EpochMs, LockName, LockState, Token};
 
 /// What a swap expects to find.
 #[derive(Clone, Copy, Debug)]
@@ -108,6 +109,14 @@ pub trait Store: Send + Sync {
 
     /// All locks, free ones too, by name; without items that are no locks.
     async fn list(&self) -> Result<Vec<(LockName, LockState)>, StoreError>;
+
+    /// Writes a hold's end into the history of `name`, to its [place](Ending::place), whatever is there. One
+    /// write, which nobody waits for and on which nothing depends.
+    async fn record(&self, name: &LockName, ending: &Ending) -> Result<(), StoreError>;
+
+    /// The history of `name`: the last [`HISTORY_LENGTH`](crate::lock::HISTORY_LENGTH) ends at most, the newest
+    /// first.
+    async fn endings(&self, name: &LockName) -> Result<Vec<Ending>, StoreError>;
 
     /// Now, by the store's clock: static holds end by it. Before the first reply it is this host's.
     fn now(&self) -> EpochMs;

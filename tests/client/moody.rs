@@ -11,7 +11,7 @@ use std::{
 use async_trait::async_trait;
 use pipeline_lock::{
     Client,
-    lock::{Beat, EpochMs, LockName, LockState, Token},
+    lock::{Beat, Ending, EpochMs, LockName, LockState, Token},
     store::{Consistency, Expected, Liveness, MemoryStore, Renewal, Store, StoreError, Swap},
 };
 use tokio::sync::Notify;
@@ -115,6 +115,15 @@ impl Store for Moody {
     async fn list(&self) -> Result<Vec<(LockName, LockState)>, StoreError> {
         self.ask()?;
         self.inner.list().await
+    }
+
+    async fn record(&self, name: &LockName, ending: &Ending) -> Result<(), StoreError> {
+        self.ask()?;
+        self.inner.record(name, ending).await
+    }
+
+    async fn endings(&self, name: &LockName) -> Result<Vec<Ending>, StoreError> {
+        self.inner.endings(name).await
     }
 
     fn now(&self) -> EpochMs {

@@ -13,6 +13,7 @@ macro_rules! on_stores {
 mod bench;
 mod contention;
 mod documents;
+mod history;
 mod newer;
 mod parts;
 mod renewals;

@@ -10,12 +10,13 @@ use super::{
     connect::{Connection, REQUEST_TIMEOUT, connect},
     error::explain,
     expression::Change,
+    history,
     item::{self, Item, KEY},
     renew::{self, Seen},
     swap,
 };
 use crate::{
-    lock::{Beat, CodecError, EpochMs, LockName, LockState, Map, Token},
+    lock::{Beat, CodecError, Ending, EpochMs, LockName, LockState, Map, Token},
     store::{Consistency, Expected, Liveness, Renewal, Store, StoreError, Swap},
 };
 
@@ -160,6 +161,8 @@ impl Store for DynamoDbStore {
                 .scan()
                 .table_name(&place.table)
                 .consistent_read(true)
+                .filter_expression("attribute_not_exists(#Ending)")
+                .expression_attribute_names("#Ending", history::ENDING)
                 .set_exclusive_start_key(from)
                 .send()
                 .await
@@ -173,6 +176,14 @@ impl Store for DynamoDbStore {
                 return Ok(locks);
             }
         }
+    }
+
+    async fn record(&self, name: &LockName, ending: &Ending) -> Result<(), StoreError> {
+        history::record(&self.connection, name, ending).await
+    }
+
+    async fn endings(&self, name: &LockName) -> Result<Vec<Ending>, StoreError> {
+        history::endings(&self.connection, name).await
     }
 
     fn now(&self) -> EpochMs {

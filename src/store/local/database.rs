@@ -4,12 +4,12 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use super::{
     connect::connect,
-    create,
+    create, history,
     place::{FileId, Place},
     trouble::{Step, refused, sqlite_trouble},
 };
 use crate::{
-    lock::{CodecError, Holder, LockName, LockState, Map, Term, codec},
+    lock::{CodecError, Ending, EpochMs, Holder, LockName, LockState, Map, Term, codec},
     store::{Expected, StoreError, Swap, listing::listed},
 };
 
@@ -85,6 +85,24 @@ impl Database {
             locks.extend(listed(name, decode(&json)));
         }
         Ok(locks)
+    }
+
+    /// Writes an ending into the history of `name`.
+    pub(super) fn record(
+        &mut self,
+        name: &LockName,
+        ending: &Ending,
+        now: EpochMs,
+    ) -> Result<(), StoreError> {
+        self.place.still_has(self.file)?;
+        let recorded = history::record(&mut self.connection, name, ending, now);
+        recorded.map_err(|error| self.trouble(Step::Write, &error))
+    }
+
+    /// The history of `name`.
+    pub(super) fn endings(&self, name: &LockName) -> Result<Vec<Ending>, StoreError> {
+        self.place.still_has(self.file)?;
+        history::endings(&self.connection, name).map_err(|error| self.trouble(Step::Read, &error))
     }
 
     fn trouble(&self, step: Step, error: &rusqlite::Error) -> StoreError {

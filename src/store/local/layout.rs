@@ -10,7 +10,7 @@ use crate::store::StoreError;
 /// `plok` in ASCII: marks the file as ours (SQLite's `application_id`, at byte 68 of the file).
 const APPLICATION_ID: i32 = 0x706c_6f6b;
 
-/// The version of the table below (SQLite's `user_version`). The documents have a version of their own.
+/// The version of the table below and of the one that [`super::history`] adds (SQLite's `user_version`). The documents have a version of their own.
 const LAYOUT: i32 = 1;
 
 /// One row a lock. `document` is the JSON of the attributes, `rev` their `Rev`, for people who look.

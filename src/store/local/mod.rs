@@ -6,6 +6,7 @@
 mod connect;
 mod create;
 mod database;
+mod history;
 mod layout;
 mod left_behind;
 mod place;

@@ -11,7 +11,7 @@ use tokio::{task::spawn_blocking, time::timeout};
 
 use super::{connect::BUSY_TIMEOUT, database::Database, place::Place};
 use crate::{
-    lock::{Beat, EpochMs, LockName, LockState, Term, Token},
+    lock::{Beat, Ending, EpochMs, LockName, LockState, Term, Token},
     store::{Consistency, Expected, Liveness, Renewal, Store, StoreError, Swap, wall::wall_clock},
 };
 
@@ -121,6 +121,16 @@ impl Store for LocalStore {
 
     async fn list(&self) -> Result<Vec<(LockName, LockState)>, StoreError> {
         self.ask(StoreError::Unavailable, |database| database.list()).await
+    }
+
+    async fn record(&self, name: &LockName, ending: &Ending) -> Result<(), StoreError> {
+        let (name, ending, now) = (name.clone(), ending.clone(), self.now());
+        self.ask(StoreError::Unanswered, move |database| database.record(&name, &ending, now)).await
+    }
+
+    async fn endings(&self, name: &LockName) -> Result<Vec<Ending>, StoreError> {
+        let name = name.clone();
+        self.ask(StoreError::Unavailable, move |database| database.endings(&name)).await
     }
 
     fn now(&self) -> EpochMs {
