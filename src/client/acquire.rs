@@ -212,6 +212,7 @@ impl<'a, F: FnMut(Progress) + Send> Acquire<'a, F> {
         self.graves.close(&state);
         for removal in &removed {
             info!(lock = %self.name, owner = %removal.holder.owner, why = ?removal.why, "a hold was ended");
+            self.client.record_removal(self.name, &current, &removal.holder, removal.why.into());
             (self.news)(Progress::removed(self.name, removal));
         }
         if !removed.is_empty() || asks_for_an_end(&current, &state) {

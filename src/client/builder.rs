@@ -214,9 +214,10 @@ impl Drop for Guard {
         let client = self.client.clone();
         if let Ok(runtime) = Handle::try_current() {
             runtime.spawn(async move {
-                let (name, token) = (hold.name().clone(), hold.token());
+                let (name, token, ending) = (hold.name().clone(), hold.token(), hold.ending(false));
                 drop(hold);
                 if client.withdraw(&name, token).await.is_ok() {
+                    ending.into_iter().for_each(|ending| client.record(&name, ending));
                     remove(presence);
                 }
             });

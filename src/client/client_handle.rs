@@ -2,7 +2,7 @@
 
 use std::{fmt, path::Path, sync::Arc};
 
-use super::{Clock, Here, HostClock, unsettled::Unsettled};
+use super::{Clock, Here, HostClock, history::Recorder, unsettled::Unsettled};
 use crate::{
     lock::{LockName, LockState},
     store::{Consistency, Expected, LocalStore, Store, StoreError, Swap},
@@ -15,6 +15,7 @@ pub struct Client {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) here: Option<Here>,
     pub(super) unsettled: Unsettled,
+    pub(super) recorder: Recorder,
 }
 
 impl Client {
@@ -26,7 +27,7 @@ impl Client {
 
     /// The same on another clock.
     pub fn with_clock(store: Arc<dyn Store>, clock: Arc<dyn Clock>, here: Option<Here>) -> Self {
-        Self { store, clock, here, unsettled: Unsettled::default() }
+        Self { store, clock, here, unsettled: Unsettled::default(), recorder: Recorder::default() }
     }
 
     /// The store.

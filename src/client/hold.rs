@@ -10,7 +10,7 @@ use tracing::{info, warn};
 
 use super::{AcquireOptions, Client, Clock, Parting, ReleaseError};
 use crate::{
-    lock::{Beat, Fence, LockName, LockState, Moment, Owner, Request, Standing, Term, Token},
+    lock::{Beat, Ending, Fence, How, LockName, LockState, Moment, Owner, Request, Standing, Term, Token},
     store::{Liveness, Renewal},
 };
 
@@ -111,6 +111,7 @@ pub struct Hold {
     slot: u32,
     waited: Duration,
     parting: Parting,
+    since: Moment,
     status: watch::Receiver<HoldStatus>,
     renewing: Option<JoinHandle<()>>,
 }
@@ -160,7 +161,7 @@ impl Hold {
             }
             Term::Static { .. } => None,
         };
-        Self { keeper, fence, slot, waited, parting: options.parting, status, renewing }
+        Self { keeper, fence, slot, waited, parting: options.parting, since: sent, status, renewing }
     }
 
     /// The lock.
@@ -228,6 +229,23 @@ impl Hold {
         self.parting
     }
 
+    /// What the lock's history is to say of this hold if it ends now, by its holder's doing; `None` if somebody
+    /// else has ended it already, or taken it over. `is_lost`: its work was stopped because the hold could not
+    /// be proven any longer.
+    pub fn ending(&self, is_lost: bool) -> Option<Ending> {
+        let how = match self.status().loss() {
+            Some(Loss::Superseded | Loss::Gone) => return None,
+            Some(Loss::Revoked { .. }) => How::Revoked,
+            Some(Loss::Expiring { .. }) => How::Lost,
+            None if is_lost => How::Lost,
+            None => How::Released,
+        };
+        let known = self.known();
+        let holder = known.holder(self.token())?;
+        let held = self.keeper.client.clock.now().since(self.since);
+        Some(Ending::of(&known, holder, self.waited, held, how))
+    }
+
     /// Ends the renewals and leaves the release to the caller: the lock, the token, and the document as it was
     /// last seen, for [`Client::withdraw_until`].
     pub fn let_go(mut self) -> (LockName, Token, LockState) {
@@ -242,10 +260,12 @@ impl Hold {
         if let Some(renewing) = self.renewing.take() {
             renewing.abort();
         }
-        let known = self.keeper.known();
-        let deadline = self.deadline();
+        let ending = self.ending(false);
         let Keeper { client, name, token, .. } = &self.keeper;
-        client.give_back(name, *token, Some(known), self.parting, deadline).await.map(drop)
+        let known = Some(self.keeper.known());
+        client.give_back(name, *token, known, self.parting, self.deadline()).await?;
+        ending.into_iter().for_each(|ending| client.record(name, ending));
+        Ok(())
     }
 }
 

@@ -6,6 +6,7 @@ mod client_handle;
 mod clock;
 mod error;
 mod here;
+mod history;
 mod hold;
 mod options;
 mod pace;

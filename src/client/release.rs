@@ -6,7 +6,7 @@ use tracing::{debug, warn};
 
 use super::{Client, Parting, ReleaseError};
 use crate::{
-    lock::{Holder, LockName, LockState, Moment, Owner, Token, Waiter},
+    lock::{Holder, How, LockName, LockState, Moment, Owner, Token, Waiter},
     store::{Consistency, Liveness, StoreError},
 };
 
@@ -40,6 +40,19 @@ impl Client {
     pub async fn withdraw(&self, name: &LockName, token: Token) -> Result<(), ReleaseError> {
         let until = self.clock.now().plus(WITHDRAW_FOR);
         self.give_back(name, token, None, Parting::Alone, Some(until)).await.map(drop)
+    }
+
+    /// As [`Client::withdraw`], for a holder that is known to be dead: the history says that it was evicted.
+    pub async fn withdraw_dead(&self, name: &LockName, token: Token) -> Result<(), ReleaseError> {
+        // What can't be seen is not recorded; the release does not depend on it.
+        let before = self.look(name).await.ok().flatten();
+        self.withdraw(name, token).await?;
+        if let Some(before) = &before
+            && let Some(holder) = before.holder(token)
+        {
+            self.record_removal(name, before, holder, How::Evicted);
+        }
+        Ok(())
     }
 
     /// As [`Client::withdraw`], whatever the store says, until `until`; `trouble` hears why it is not done yet. For

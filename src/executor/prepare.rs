@@ -165,6 +165,7 @@ pub fn terms_of(config: &Config) -> Terms {
         kill_grace: config.kill_grace,
         survivors: config.survivors,
         orphan: config.orphan,
+        history: config.history,
     }
 }
 

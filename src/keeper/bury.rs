@@ -67,10 +67,11 @@ fn give_back(record: &KeeperRecord, folder: &JobFolder, token: Token) -> anyhow:
                 Err(_) => farewell.failed.push(format!("lock {name}: the store did not answer in time")),
             }
         }
+        client.recorded().await;
         Ok(farewell)
     })
 }
 
 async fn withdraw(client: &Client, name: &crate::lock::LockName, token: Token) -> Result<(), String> {
-    client.withdraw(name, token).await.map_err(|error| error.to_string())
+    client.withdraw_dead(name, token).await.map_err(|error| error.to_string())
 }

@@ -13,13 +13,14 @@ use super::{
     times::{BEFORE_THE_LEASE, KILL_LIMIT},
 };
 use crate::{
-    client::Loss,
+    client::{Hold, Loss},
     config::Survivors,
     host::{
         clock::{BootTime, sleep_until},
         ending::{Ended, Patience},
         subreaper,
     },
+    lock::{Ending as HoldEnding, LockName},
 };
 
 /// How long a survivor has from TERM to KILL at cleanup: the next job waits for it.
@@ -89,6 +90,9 @@ impl Service {
             running.link.tell(&Tell::Notice { message: message.clone() });
         }
         self.why_lost.get_or_insert(message);
+        if let Loss::Expiring { .. } = loss {
+            self.unproven.push(lock.to_owned());
+        }
         if matches!(self.phase, Phase::Ending(_) | Phase::Failed) {
             return;
         }
@@ -161,12 +165,22 @@ impl Service {
             self.released(Farewell::default());
             return;
         };
+        let ending = |hold: &Hold| {
+            let is_lost = self.unproven.iter().any(|lock| lock == hold.name().as_str());
+            Some((hold.name().clone(), hold.ending(is_lost)?))
+        };
+        let endings: Vec<(LockName, HoldEnding)> = holds.iter().filter_map(ending).collect();
         let names = self.launch.locks.iter().map(|wish| wish.name.clone()).collect();
-        let giving = GivingBack::new(client, self.launch.token, holds, names);
+        let giving = GivingBack::new(client.clone(), self.launch.token, holds, names);
         let (slow, events) = (giving.slow(), self.events.clone());
         tokio::spawn(async move {
             let farewell = giving.all().await;
+            let over = [farewell.released.as_slice(), &farewell.kept].concat();
             let _ = events.send(Event::Released(farewell));
+            // Behind the event: who waits for the end of the job does not wait for its history.
+            for (name, ending) in endings.into_iter().filter(|(name, _)| over.contains(name)) {
+                client.record(&name, ending);
+            }
         });
         let events = self.events.clone();
         tokio::spawn(async move {

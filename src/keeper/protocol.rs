@@ -67,6 +67,8 @@ pub struct Terms {
     pub survivors: Survivors,
     /// What becomes of a job whose runner is gone.
     pub orphan: Orphan,
+    /// Whether the locks' histories are kept.
+    pub history: bool,
 }
 
 /// What a stage asks of the keeper.

@@ -76,6 +76,7 @@ async fn serve_launch(launch: Launch, prepare: UnixStream) -> anyhow::Result<()>
         running: None,
         sentinel: None,
         why_lost: None,
+        unproven: Vec::new(),
         runner_gone: false,
         started: BootTime::now(),
         idle_since: BootTime::now(),
@@ -93,6 +94,7 @@ async fn serve_launch(launch: Launch, prepare: UnixStream) -> anyhow::Result<()>
     } else {
         match open_client(&service.launch.store, &service.launch.state).await {
             Ok(client) => {
+                let client = client.with_history(service.launch.terms.history);
                 service.client = Some(client.clone());
                 service.phase = Phase::Acquiring(tokio::spawn(ask_for_locks(
                     client,
@@ -118,6 +120,7 @@ async fn serve_launch(launch: Launch, prepare: UnixStream) -> anyhow::Result<()>
         for wish in locks {
             client.take_back_late(&wish.name, token, lease).await;
         }
+        client.recorded().await;
     }
     info!("the keeper ends");
     Ok(())

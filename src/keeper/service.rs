@@ -100,6 +100,8 @@ pub(super) struct Service {
     /// Who watches over the job's processes between two stages.
     pub(super) sentinel: Option<Link>,
     pub(super) why_lost: Option<String>,
+    /// The locks whose holds could not be proven any longer.
+    pub(super) unproven: Vec<String>,
     pub(super) runner_gone: bool,
     pub(super) started: BootTime,
     pub(super) idle_since: BootTime,

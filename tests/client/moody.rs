@@ -25,6 +25,8 @@ pub enum Mood {
     HangingWrites,
     /// Everything is refused.
     Refusing,
+    /// No ending can be recorded.
+    Forgetful,
 }
 
 /// The store.
@@ -118,7 +120,9 @@ impl Store for Moody {
     }
 
     async fn record(&self, name: &LockName, ending: &Ending) -> Result<(), StoreError> {
-        self.ask()?;
+        if self.ask()? == Mood::Forgetful {
+            return Err(StoreError::Unavailable("out of ink".into()));
+        }
         self.inner.record(name, ending).await
     }
 
