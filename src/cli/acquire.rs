@@ -10,13 +10,12 @@ use super::{
     args::AcquireArgs,
     here_job::{HereJob, executor_token, lock_name, who_outside},
     main::runtime,
-    static_note,
+    static_note::{self, Note},
 };
 use crate::report;
 use crate::{
     client::{AcquireError, AcquireOptions, Client, Hold, humane},
     config::Config,
-    keeper::open_client,
     lock::{EpochMs, LockName, LockState, Mode, Owner, Request, Term, Token},
     report::{JobLog, clock_time},
 };
@@ -25,63 +24,77 @@ use crate::{
 pub fn run(args: &AcquireArgs, config: &Config) -> anyhow::Result<Exit> {
     let job = HereJob::find();
     let name = lock_name(args.name.as_deref(), job.as_ref(), config)?;
-    let store = args.store.store(config)?;
     runtime()?.block_on(async {
-        let client = open_client(&store, &config.state).await?;
-        let mut log = JobLog::new(std::io::stderr(), job.is_some());
-        if executor_token().is_some()
-            && let Some(state) = client.look(&name).await?
-            && let Some(by) = held_by_own_job(&state, job.as_ref())
-        {
-            log.note(&format!("lock {name} is held already by {by}; acquire has nothing to do"));
-            return Ok(Exit::Done);
-        }
-        let token = Token::new(Uuid::new_v4());
-        let request = request(args, job.as_ref(), token, &client);
-        let owner = request.owner.clone();
-        let options = AcquireOptions::waiting(wait(args, config));
-        let acquiring = client.acquire(&name, request, options, |news| log.progress(&news));
-        let got = tokio::select! {
-            got = acquiring => got,
-            number = end_signal() => {
-                log.note("told to end while waiting: the queue is left");
-                client.withdraw(&name, token).await?;
-                client.take_back_late(&name, token, LATE).await;
-                return Ok(Exit::Code(128 + number));
-            }
-        };
-        match got {
-            Ok(hold) => {
-                let settled = settle(&client, &name, &hold, args).await;
-                let settled = settled.and_then(|until| {
-                    static_note::write(&config.state, &name, &owner)?;
-                    Ok(until)
-                });
-                let until = match settled {
-                    Ok(until) => until,
-                    Err(error) => {
-                        client.withdraw(&name, token).await?;
-                        return Err(error);
-                    }
-                };
-                log.acquired(name.as_str(), hold.fence().0, None, hold.waited());
-                log.note(&until.map_or_else(
-                    || "the hold never ends by itself: release it".to_owned(),
-                    |at| format!("the hold ends by itself at {}", clock_time(at)),
-                ));
-                report::say(&format!("PIPELINE_LOCK_FENCE={}", hold.fence()));
-                Ok(Exit::Done)
-            }
-            Err(error) => {
-                if matches!(error, AcquireError::Store { .. }) {
-                    let _ = tokio::time::timeout(Duration::from_secs(5), client.withdraw(&name, token)).await;
-                }
-                client.take_back_late(&name, token, LATE).await;
-                log.failure(&error.to_string());
-                Ok(Exit::of(&error))
-            }
-        }
+        let client = args.store.client(config).await?;
+        let exit = acquire(&client, &name, args, job.as_ref(), config).await;
+        client.recorded().await;
+        exit
     })
+}
+
+async fn acquire(
+    client: &Client,
+    name: &LockName,
+    args: &AcquireArgs,
+    job: Option<&HereJob>,
+    config: &Config,
+) -> anyhow::Result<Exit> {
+    let mut log = JobLog::new(std::io::stderr(), job.is_some());
+    if executor_token().is_some()
+        && let Some(state) = client.look(name).await?
+        && let Some(by) = held_by_own_job(&state, job)
+    {
+        log.note(&format!("lock {name} is held already by {by}; acquire has nothing to do"));
+        return Ok(Exit::Done);
+    }
+    let token = Token::new(Uuid::new_v4());
+    let request = request(args, job, token, client);
+    let owner = request.owner.clone();
+    let options = AcquireOptions::waiting(wait(args, config));
+    let acquiring = client.acquire(name, request, options, |news| log.progress(&news));
+    let got = tokio::select! {
+        got = acquiring => got,
+        number = end_signal() => {
+            log.note("told to end while waiting: the queue is left");
+            client.withdraw(name, token).await?;
+            client.take_back_late(name, token, LATE).await;
+            return Ok(Exit::Code(128 + number));
+        }
+    };
+    match got {
+        Ok(hold) => {
+            let settled = settle(client, name, &hold, args).await.and_then(|until| {
+                static_note::write(&config.state, Note::Acquired, name, owner.as_str())?;
+                Ok(until)
+            });
+            let until = match settled {
+                Ok(until) => until,
+                Err(error) => {
+                    client.withdraw(name, token).await?;
+                    return Err(error);
+                }
+            };
+            say_acquired(&mut log, &hold, until);
+            Ok(Exit::Done)
+        }
+        Err(error) => {
+            if matches!(error, AcquireError::Store { .. }) {
+                let _ = tokio::time::timeout(Duration::from_secs(5), client.withdraw(name, token)).await;
+            }
+            client.take_back_late(name, token, LATE).await;
+            log.failure(&error.to_string());
+            Ok(Exit::of(&error))
+        }
+    }
+}
+
+fn say_acquired(log: &mut JobLog<std::io::Stderr>, hold: &Hold, until: Option<EpochMs>) {
+    log.acquired(hold.name().as_str(), hold.fence().0, None, hold.waited());
+    log.note(&until.map_or_else(
+        || "the hold never ends by itself: release it".to_owned(),
+        |at| format!("the hold ends by itself at {}", clock_time(at)),
+    ));
+    report::say(&format!("PIPELINE_LOCK_FENCE={}", hold.fence()));
 }
 
 /// How long a hold is looked for that a write without an answer may bring after its request was given up: it would

@@ -4,6 +4,7 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 
+pub use super::operator_args::{HistoryArgs, ListArgs, ReserveArgs, UnlockArgs, WatchArgs};
 use super::store_args::StoreArgs;
 use crate::{config::parse_duration, lock::Token};
 
@@ -12,12 +13,13 @@ Examples:
   pipeline-lock try -- ./deploy.sh              run a script as a GitLab job under its lock, without a GitLab
   pipeline-lock exec --name shop/prod -- make deploy
   pipeline-lock status shop/prod
+  pipeline-lock unlock shop/prod                names who holds it, and asks
   pipeline-lock table create --table locks      once, for a fleet of runners
 
 Exit codes:
   0        done
-  1        the lock was not got: it is held, or the wait limit is over
-  2        wrong usage
+  1        the lock was not got: it is held, or the wait limit is over; unlock: somebody still holds it
+  2        wrong usage; unlock: nobody can be asked, and --yes or --force was not given
   3        the configuration or the store can't be used
   4        exec: the lock was lost, and the command was ended
   126,127  exec: the command can't be run, or was not found
@@ -54,6 +56,16 @@ pub enum Command {
     Exec(ExecArgs),
     /// Who holds the locks, and who waits
     Status(StatusArgs),
+    /// All locks, a line each
+    List(ListArgs),
+    /// How the last holds of a lock ended
+    History(HistoryArgs),
+    /// Follow the locks as they change hands
+    Watch(WatchArgs),
+    /// End a hold: of a job that runs (which is ended first), of `acquire`, of the dead
+    Unlock(UnlockArgs),
+    /// Keep a lock from everyone for a while, for maintenance
+    Reserve(ReserveArgs),
     /// The DynamoDB table
     #[command(subcommand)]
     Table(TableCommand),
@@ -135,6 +147,10 @@ pub struct AcquireArgs {
 
 /// `release`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  pipeline-lock release --name shop/prod                 what this user's `acquire` or `reserve` took
+  pipeline-lock release --name shop/prod --reservation   anybody's reservation")]
 pub struct ReleaseArgs {
     /// Where the lock is.
     #[command(flatten)]
@@ -142,6 +158,9 @@ pub struct ReleaseArgs {
     /// The lock [default: the one that the file's rules give this CI job]
     #[arg(long)]
     pub name: Option<String>,
+    /// End the lock's reservation, whoever made it
+    #[arg(long)]
+    pub reservation: bool,
 }
 
 /// `exec`.
@@ -208,7 +227,7 @@ pub struct TryArgs {
 }
 
 /// A number of seconds, as the predecessor took it, or a time with a unit.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     match text.parse::<u64>() {
         Ok(seconds) => Ok(Duration::from_secs(seconds)),
         Err(_) => parse_duration(text).map_err(|error| error.to_string()),

@@ -11,6 +11,8 @@ pub enum Exit {
     Done,
     /// The lock was not got: held, or waited for in vain.
     NotGot,
+    /// Wrong usage: what the command needs was not said.
+    Usage,
     /// The configuration or the store can't be used.
     Unusable,
     /// The lock was lost, and the command was ended.
@@ -39,6 +41,7 @@ impl Exit {
         match self {
             Self::Done => 0,
             Self::NotGot => 1,
+            Self::Usage => 2,
             Self::Unusable => 3,
             Self::Lost => 4,
             Self::Code(code) => code,

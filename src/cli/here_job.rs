@@ -87,11 +87,20 @@ impl HereJob {
 
 /// Who calls, when it is no job.
 pub fn who_outside(command: &str) -> Who {
-    Who {
-        job: command.to_owned(),
-        user: env::var("USER").unwrap_or_default(),
-        host: hostname(),
-        ..Who::default()
+    Who { job: command.to_owned(), user: user(), host: hostname(), ..Who::default() }
+}
+
+/// The person: who started the job, or whose shell it is. It is shown, and decides nothing.
+fn user() -> String {
+    let var = |name| env::var(name).ok().filter(|value| !value.is_empty());
+    ["GITLAB_USER_LOGIN", "SUDO_USER", "USER", "LOGNAME"].into_iter().find_map(var).unwrap_or_default()
+}
+
+/// Who calls, in a word or two.
+pub fn caller() -> String {
+    match user().as_str() {
+        "" => format!("somebody on {}", hostname()),
+        user => format!("{user} on {}", hostname()),
     }
 }
 

@@ -1,52 +1,125 @@
-//! `release`: gives back what `acquire` took, in this job or in another of the same pipeline. Never anybody
-//! else's, and no error when there is nothing (a job that runs `when: always`).
+//! `release`: gives back what `acquire` took, in this job or in another of the same pipeline, and ends what
+//! `reserve` began. Nobody else's, unless a reservation is named so, and no error when there is nothing (a job
+//! that runs `when: always`).
 
 use super::{
     Exit,
     args::ReleaseArgs,
     here_job::{HereJob, lock_name},
     main::runtime,
-    static_note,
+    static_note::{self, Note},
 };
-use crate::report;
 use crate::{
     client::Client,
     config::Config,
-    keeper::open_client,
-    lock::{Holder, LockName, Owner, Term},
+    lock::{Holder, LockName, Owner, Term, Token},
+    report::{self, clean, holder_name},
 };
 
 /// Releases.
 pub fn run(args: &ReleaseArgs, config: &Config) -> anyhow::Result<Exit> {
     let job = HereJob::find();
     let name = lock_name(args.name.as_deref(), job.as_ref(), config)?;
-    let store = args.store.store(config)?;
-    let pipeline = job.as_ref().and_then(HereJob::pipeline);
-    let owners = pipeline.map_or_else(|| static_note::read(&config.state, &name), |pipeline| vec![pipeline]);
-    let Some(last) = owners.last() else {
+    let mine = Mine::find(args, job.as_ref(), config, &name);
+    if mine.is_nothing() {
         report::warn(&format!(
             "pipeline-lock: nothing to release: no `acquire` of this user took lock {name} on this host"
         ));
         return Ok(Exit::Done);
-    };
-    let removed = runtime()?.block_on(async {
-        let client = open_client(&store, &config.state).await?;
+    }
+    runtime()?.block_on(async {
+        let client = args.store.client(config).await?;
+        mine.release(&client, &name, job.as_ref().map(HereJob::id), config).await?;
+        mine.end_reservations(&client, &name, config).await?;
+        client.recorded().await;
+        Ok(Exit::Done)
+    })
+}
+
+/// What this caller has of a lock, as far as is known here.
+struct Mine {
+    owners: Vec<Owner>,
+    reservations: Vec<Token>,
+    /// A reservation is to end, whoever made it.
+    anybodys: bool,
+}
+
+impl Mine {
+    fn find(args: &ReleaseArgs, job: Option<&HereJob>, config: &Config, name: &LockName) -> Self {
+        let mut mine = Self { owners: Vec::new(), reservations: Vec::new(), anybodys: args.reservation };
+        if args.reservation {
+            return mine;
+        }
+        if let Some(pipeline) = job.and_then(HereJob::pipeline) {
+            mine.owners.push(pipeline);
+            return mine;
+        }
+        let noted = |note| static_note::read(&config.state, note, name).into_iter();
+        mine.owners = noted(Note::Acquired).map(Owner::stored).collect();
+        mine.reservations = noted(Note::Reserved).filter_map(|token| token.parse().ok()).collect();
+        mine
+    }
+
+    const fn is_nothing(&self) -> bool {
+        self.owners.is_empty() && self.reservations.is_empty() && !self.anybodys
+    }
+
+    async fn release(
+        &self,
+        client: &Client,
+        name: &LockName,
+        job: Option<u64>,
+        config: &Config,
+    ) -> anyhow::Result<()> {
+        let Some(last) = self.owners.last() else { return Ok(()) };
         let mut removed = 0;
-        for owner in &owners {
-            let count = release(&client, &name, owner, job.as_ref().map(HereJob::id)).await?;
+        for owner in &self.owners {
+            let count = release(client, name, owner, job).await?;
             if count > 0 {
-                static_note::remove(&config.state, &name, owner);
+                static_note::remove(&config.state, Note::Acquired, name, owner.as_str());
             }
             removed += count;
         }
-        anyhow::Ok(removed)
-    })?;
-    match removed {
-        0 => report::warn(&format!("pipeline-lock: nothing to release: {last} does not hold lock {name}")),
-        1 => report::warn(&format!("pipeline-lock: lock {name} is released")),
-        n => report::warn(&format!("pipeline-lock: lock {name} is released ({n} holds)")),
+        report::warn(&match removed {
+            0 => format!("pipeline-lock: nothing to release: {last} does not hold lock {name}"),
+            1 => format!("pipeline-lock: lock {name} is released"),
+            n => format!("pipeline-lock: lock {name} is released ({n} holds)"),
+        });
+        Ok(())
     }
-    Ok(Exit::Done)
+
+    async fn end_reservations(
+        &self,
+        client: &Client,
+        name: &LockName,
+        config: &Config,
+    ) -> anyhow::Result<()> {
+        let mut ended = None;
+        for token in &self.reservations {
+            if let Some(held) = client.end_reservation(name, Some(*token)).await? {
+                static_note::remove(&config.state, Note::Reserved, name, &token.to_string());
+                ended = Some(held);
+            }
+        }
+        if self.anybodys {
+            ended = client.end_reservation(name, None).await?;
+        }
+        match (ended, self.anybodys) {
+            (Some(held), _) => report::warn(&format!(
+                "pipeline-lock: the reservation of lock {name} by {} is ended: {}",
+                holder_name(&held),
+                clean(held.reserved.as_deref().unwrap_or_default())
+            )),
+            (None, true) => {
+                report::warn(&format!("pipeline-lock: nothing to release: lock {name} has no reservation"));
+            }
+            (None, false) if !self.reservations.is_empty() => {
+                report::warn(&format!("pipeline-lock: this user's reservation of lock {name} is over"));
+            }
+            (None, false) => {}
+        }
+        Ok(())
+    }
 }
 
 /// A job that took a hold itself gives back its own, and leaves those of the pipeline's other jobs; one that

@@ -1,5 +1,5 @@
-//! Outside of CI each `acquire` is its own owner: a note in the state folder says which, for `release`. It has a line
-//! for each, as locks of one name can be held in several stores.
+//! Outside of CI each `acquire` is its own owner, and each `reserve` has a token: a note in the state folder says
+//! which, for `release`. It has a line for each, as locks of one name can be held in several stores.
 
 use std::{
     fs::{self, DirBuilder, OpenOptions},
@@ -11,47 +11,62 @@ use std::{
 use anyhow::Context;
 use uuid::Uuid;
 
-use crate::lock::{LockName, Owner};
+use crate::lock::LockName;
 
-fn file(state: &Path, name: &LockName) -> PathBuf {
-    state.join("acquired").join(Uuid::new_v5(&Uuid::NAMESPACE_URL, name.as_str().as_bytes()).to_string())
+/// What a note is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// Who took a lock: the owners.
+    Acquired,
+    /// What keeps a lock from everyone: the reservations' tokens.
+    Reserved,
 }
 
-/// How many owners a note keeps: those of holds that ended by themselves are never taken out.
+impl Note {
+    fn file(self, state: &Path, name: &LockName) -> PathBuf {
+        let folder = match self {
+            Self::Acquired => "acquired",
+            Self::Reserved => "reserved",
+        };
+        state.join(folder).join(Uuid::new_v5(&Uuid::NAMESPACE_URL, name.as_str().as_bytes()).to_string())
+    }
+}
+
+/// How many lines a note keeps: those of holds that ended by themselves are never taken out.
 const MOST: usize = 16;
 
-/// Notes that `owner` took `name` from here.
-pub fn write(state: &Path, name: &LockName, owner: &Owner) -> anyhow::Result<()> {
-    let mut owners = read(state, name);
-    owners.push(owner.clone());
-    let file = file(state, name);
-    put(&file, &owners[owners.len().saturating_sub(MOST)..])
+/// Notes who or what has `name` from here.
+pub fn write(state: &Path, note: Note, name: &LockName, line: &str) -> anyhow::Result<()> {
+    let mut lines = read(state, note, name);
+    lines.push(line.to_owned());
+    let file = note.file(state, name);
+    put(&file, &lines[lines.len().saturating_sub(MOST)..])
         .with_context(|| format!("what `release` has to know can't be written to {}", file.display()))
 }
 
-/// Who took `name` from here, the last one last.
-pub fn read(state: &Path, name: &LockName) -> Vec<Owner> {
-    let text = fs::read_to_string(file(state, name)).unwrap_or_default();
-    text.lines().map(Owner::stored).collect()
+/// Who or what has `name` from here, the last one last.
+pub fn read(state: &Path, note: Note, name: &LockName) -> Vec<String> {
+    let text = fs::read_to_string(note.file(state, name)).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
 }
 
-/// Forgets that `owner` took it.
-pub fn remove(state: &Path, name: &LockName, owner: &Owner) {
-    let mut owners = read(state, name);
-    owners.retain(|other| other != owner);
-    let file = file(state, name);
+/// Forgets a line.
+pub fn remove(state: &Path, note: Note, name: &LockName, line: &str) {
+    let mut lines = read(state, note, name);
+    lines.retain(|other| other != line);
+    let file = note.file(state, name);
     // One that can't be written names somebody who holds nothing, which does no harm.
-    let _ = if owners.is_empty() { fs::remove_file(file) } else { put(&file, &owners) };
+    let _ = if lines.is_empty() { fs::remove_file(file) } else { put(&file, &lines) };
 }
 
-fn put(file: &Path, owners: &[Owner]) -> io::Result<()> {
+fn put(file: &Path, lines: &[String]) -> io::Result<()> {
     if let Some(folder) = file.parent() {
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     }
     let part = file.with_extension(Uuid::new_v4().to_string());
     let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part)?;
-    let lines: String = owners.iter().map(|owner| format!("{owner}\n")).collect();
-    let put = out.write_all(lines.as_bytes()).and_then(|()| fs::rename(&part, file));
+    let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    let put = out.write_all(text.as_bytes()).and_then(|()| fs::rename(&part, file));
     if put.is_err() {
         let _ = fs::remove_file(&part);
     }

@@ -1,69 +1,30 @@
 //! `status`: who holds, who waits.
 
-use serde::Serialize;
-
-use super::{Exit, args::StatusArgs, main::runtime};
+use super::{
+    Exit,
+    args::StatusArgs,
+    lock_status::{LockStatus, Waits},
+    main::runtime,
+};
 use crate::report;
 use crate::{
     client::Held,
     config::Config,
     host::clock::wall_ms,
-    keeper::open_client,
-    lock::{EpochMs, LockName, LockState, Who},
-    report::{ago, clean, named},
+    lock::{EpochMs, LockName, Mode, Order},
+    report::{ago, clean, clock_time, holder_name, named, pipeline_of},
+    store::Consistency,
 };
-
-/// One lock, as programs get it.
-#[derive(Debug, Serialize)]
-struct LockStatus {
-    name: String,
-    /// The last fencing number that was given out; 0: the lock was never held.
-    fence: u64,
-    holders: Vec<Held>,
-    queue: Vec<Waits>,
-}
-
-/// A waiter, as programs get it.
-#[derive(Debug, Serialize)]
-struct Waits {
-    place: usize,
-    owner: String,
-    token: String,
-    since: EpochMs,
-    who: Who,
-}
-
-impl LockStatus {
-    fn of(name: &LockName, state: Option<&LockState>) -> Self {
-        let Some(state) = state else {
-            return Self { name: name.to_string(), fence: 0, holders: Vec::new(), queue: Vec::new() };
-        };
-        let waits = state.in_order().into_iter().enumerate().map(|(i, w)| Waits {
-            place: i + 1,
-            owner: w.owner.to_string(),
-            token: w.token.to_string(),
-            since: w.since,
-            who: w.who.clone(),
-        });
-        Self {
-            name: name.to_string(),
-            fence: state.fence.0,
-            holders: Held::all(state),
-            queue: waits.collect(),
-        }
-    }
-}
 
 /// Shows one lock, or all that are held or awaited.
 pub fn run(args: &StatusArgs, config: &Config) -> anyhow::Result<Exit> {
-    let store = args.store.store(config)?;
     let name = args.name.as_deref().map(LockName::new).transpose()?;
     let locks = runtime()?.block_on(async {
-        let client = open_client(&store, &config.state).await?;
+        let client = args.store.client(config).await?;
         anyhow::Ok(match &name {
             Some(name) => vec![LockStatus::of(name, client.look(name).await?.as_ref())],
             None => {
-                let all = client.store().list().await?;
+                let all = client.store().list(Consistency::Strong).await?;
                 let used = all.iter().filter(|(_, state)| !state.is_free());
                 used.map(|(name, state)| LockStatus::of(name, Some(state))).collect()
             }
@@ -73,36 +34,64 @@ pub fn run(args: &StatusArgs, config: &Config) -> anyhow::Result<Exit> {
         (true, true) => locks.first().map(serde_json::to_string_pretty).transpose()?.unwrap_or_default(),
         (true, false) => serde_json::to_string_pretty(&locks)?,
         (false, _) if locks.is_empty() => "No lock is held or awaited.".into(),
-        (false, _) => locks.iter().map(show).collect::<Vec<_>>().join("\n\n"),
+        (false, _) => locks.iter().map(|lock| show(lock).join("\n")).collect::<Vec<_>>().join("\n\n"),
     };
     report::say(&text);
     Ok(Exit::Done)
 }
 
-fn show(lock: &LockStatus) -> String {
+/// A lock with all who hold it and wait for it, a line each.
+pub fn show(lock: &LockStatus) -> Vec<String> {
     let now = EpochMs(wall_ms());
     let mut lines = vec![clean(&lock.name).into_owned()];
     if lock.holders.is_empty() {
         lines.push(if lock.queue.is_empty() { "  free" } else { "  free for the first in the queue" }.into());
     }
-    for held in &lock.holders {
-        let revoked = held.revoked.as_ref().map(|by| format!(", asked to end by {}", clean(by)));
-        let end = if held.live { String::new() } else { ", not watched over (acquire)".into() };
-        lines.push(format!(
-            "  held     {}  since {}, fence {}{end}{}",
-            named(&held.who),
-            ago(held.since, now),
-            held.fence,
-            revoked.unwrap_or_default()
-        ));
+    lines.extend(lock.holders.iter().map(|held| show_holder(held, now)));
+    lines.extend(lock.queue.iter().map(|waits| show_waiter(waits, now)));
+    lines
+}
+
+fn show_holder(held: &Held, now: EpochMs) -> String {
+    let until =
+        held.until.map_or_else(|| "until it is released".into(), |at| format!("until {}", clock_time(at)));
+    if let Some(reason) = &held.reserved {
+        return format!("  reserved {}  {until}: {}", holder_name(held), clean(reason));
     }
-    for waits in &lock.queue {
-        lines.push(format!(
-            "  waits {:>2} {}  since {}",
-            waits.place,
-            named(&waits.who),
-            ago(waits.since, now)
-        ));
+    if held.between {
+        return format!("  kept     {}  between its jobs, {until}, fence {}", pipeline_of(held), held.fence);
     }
-    lines.join("\n")
+    let mut line =
+        format!("  held     {}  since {}, fence {}", named(&held.who), ago(held.since, now), held.fence);
+    if held.mode == Mode::Shared {
+        line += ", shared";
+    }
+    if held.slot != 0 {
+        line += &format!(", slot {}", held.slot);
+    }
+    if !held.live {
+        line += ", not watched over (acquire)";
+    }
+    if let Some(by) = &held.revoked {
+        line += &format!(", asked to end by {}", clean(by));
+    }
+    line
+}
+
+fn show_waiter(waits: &Waits, now: EpochMs) -> String {
+    let mut line =
+        format!("  waits {:>2} {}  since {}", waits.place, named(&waits.who), ago(waits.since, now));
+    if waits.mode == Mode::Shared {
+        line += ", shared";
+    }
+    if waits.priority != 0 {
+        line += &format!(", priority {}", waits.priority);
+    }
+    if waits.overtaken != 0 {
+        line += &format!(" (overtaken by {})", waits.overtaken);
+    }
+    if waits.order == Order::Newest {
+        line += ", newest first";
+    }
+    line
 }

@@ -2,7 +2,11 @@
 
 use clap::Args;
 
-use crate::config::{Config, StoreConfig};
+use crate::{
+    client::Client,
+    config::{Config, StoreConfig},
+    keeper::open_client,
+};
 
 /// Where the locks are.
 #[derive(Clone, Debug, Default, Args)]
@@ -19,6 +23,12 @@ pub struct StoreArgs {
 }
 
 impl StoreArgs {
+    /// A client of the store.
+    pub async fn client(&self, config: &Config) -> anyhow::Result<Client> {
+        let client = open_client(&self.store(config)?, &config.state).await?;
+        Ok(client.with_history(config.history))
+    }
+
     /// The store: the file's, with what was told on the command line.
     pub fn store(&self, config: &Config) -> anyhow::Result<StoreConfig> {
         let (file_table, file_region, file_endpoint, profile) = match &config.store {

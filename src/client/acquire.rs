@@ -262,7 +262,7 @@ impl<'a, F: FnMut(Progress) + Send> Acquire<'a, F> {
         if self.options.beside.is_empty() {
             return Ok(None);
         }
-        let locks = self.client.store.list().await;
+        let locks = self.client.store.list(Consistency::Strong).await;
         let locks = self.answered(locks)?;
         let is_own = |h: &Holder| self.options.beside.contains(&h.owner);
         let after =

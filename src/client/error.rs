@@ -164,6 +164,9 @@ fn full_of(waiting: usize, full: Full) -> String {
 }
 
 fn held_by(holders: &[Held]) -> String {
+    if let Some((user, reason)) = holders.iter().find_map(|h| Some((&h.who.user, h.reserved.as_ref()?))) {
+        return format!("reserved by {user}: {reason}");
+    }
     let Some(first) = holders.first() else { return "others wait for it".into() };
     let who = &first.who;
     // Outside of CI there is no page to look at: then user and host tell whom to ask.

@@ -12,7 +12,9 @@ mod options;
 mod pace;
 mod progress;
 mod release;
+mod reserve;
 mod several;
+mod unlock;
 mod unsettled;
 
 pub(crate) use builder::live_term;
@@ -25,4 +27,6 @@ pub use hold::{Hold, HoldStatus, HoldWatcher, Loss};
 pub use options::{AcquireOptions, Parting, Wish};
 pub use progress::{Held, Progress, Waiting, Why};
 pub use release::Given;
+pub use reserve::{Reservation, Reserved};
 pub use several::Several;
+pub use unlock::{Unlocked, Unlocking};

@@ -75,6 +75,9 @@ pub struct Held {
     pub fence: u64,
     /// How it gets on with others.
     pub mode: Mode,
+    /// Which one of the lock's places it has.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub slot: u32,
     /// Since when, by the holder's wall clock.
     pub since: EpochMs,
     /// When a static hold ends; `None`: it is watched over, or ends by a release only.
@@ -83,8 +86,19 @@ pub struct Held {
     pub live: bool,
     /// Who asked for its end.
     pub revoked: Option<String>,
+    /// Why the lock is kept from everyone, if this is a reservation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reserved: Option<String>,
+    /// Whether the hold is kept for its pipeline's next job, and none of them runs now.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub between: bool,
     /// Who it is.
     pub who: Who,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_first(slot: &u32) -> bool {
+    *slot == 0
 }
 
 impl Held {
@@ -99,10 +113,13 @@ impl Held {
             token: holder.token,
             fence: state.fence_of(holder).0,
             mode: holder.mode,
+            slot: holder.slot,
             since: holder.since,
             until,
             live,
             revoked: holder.revoked.clone(),
+            reserved: holder.reserved.clone(),
+            between: holder.between,
             who: holder.who.clone(),
         }
     }

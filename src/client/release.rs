@@ -151,8 +151,8 @@ impl Client {
         Ok(after.is_some_and(|state| state.holder(token).is_some()))
     }
 
-    /// Removes those holds and places of `owner` for which `holds` and `waits` say so. The result are the
-    /// holds that were removed.
+    /// Gives back those holds and places of `owner` for which `holds` and `waits` say so, on the owner's behalf. The
+    /// result are the holds that were removed.
     pub async fn release_owned(
         &self,
         name: &LockName,
@@ -161,7 +161,9 @@ impl Client {
         waits: impl Fn(&Waiter) -> bool + Send + Sync,
     ) -> Result<Vec<Holder>, StoreError> {
         let mut removed = Vec::new();
+        let mut before = None;
         self.change(name, None, |state| {
+            before = Some(state.clone());
             removed = state.holders.iter().filter(|h| h.owner == *owner && holds(h)).cloned().collect();
             let places: Vec<Token> =
                 state.queue.iter().filter(|w| w.owner == *owner && waits(w)).map(|w| w.token).collect();
@@ -171,6 +173,9 @@ impl Client {
             !(removed.is_empty() && places.is_empty())
         })
         .await?;
+        if let Some(before) = &before {
+            removed.iter().for_each(|holder| self.record_removal(name, before, holder, How::Released));
+        }
         Ok(removed)
     }
 

@@ -2,11 +2,10 @@
 
 use std::io::Write;
 
-use super::{Section, ago, clean, clock_time};
+use super::{Section, clean, named, taken_by};
 use crate::{
-    client::{Held, Progress, Waiting, Why, humane},
+    client::{Progress, Waiting, Why, humane},
     host::clock::wall_ms,
-    lock::{EpochMs, Who},
 };
 
 const SECTION: &str = "pipeline_lock_wait";
@@ -71,13 +70,8 @@ impl<W: Write> JobLog<W> {
         }
         let queue = waiting.queue.max(waiting.place);
         let place = format!("place {} of {queue}, waited {}", waiting.place, humane(waiting.waited));
-        match waiting.holders.as_slice() {
-            [] => self.line(&format!("  lock {name} is free for the job at place 1; {place}")),
-            [holder, rest @ ..] => {
-                let more = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
-                self.line(&format!("  lock {name} is held by {}{more}; {place}", held(holder)));
-            }
-        }
+        let how = taken_by(&waiting.holders).unwrap_or_else(|| "free for the job at place 1".into());
+        self.line(&format!("  lock {name} is {how}; {place}"));
     }
 
     /// Writes something that nobody sees, while a job waits: the runner has to have something to send on.
@@ -127,50 +121,15 @@ impl<W: Write> JobLog<W> {
     }
 }
 
-/// A holder, with since when and where to look.
-fn held(holder: &Held) -> String {
-    let mut text =
-        if holder.who == Who::default() { clean(&holder.owner).into_owned() } else { named(&holder.who) };
-    text += &format!(" since {} ({})", clock_time(holder.since), ago(holder.since, EpochMs(wall_ms())));
-    if let Some(until) = holder.until {
-        text += &format!(", until {}", clock_time(until));
-    }
-    if let Some(by) = &holder.revoked {
-        text += &format!(", asked to end by {}", clean(by));
-    }
-    text
-}
-
-/// Who somebody is, in one line.
-pub fn named(who: &Who) -> String {
-    let mut parts = Vec::new();
-    if !who.job.is_empty() {
-        let id = if who.job_id == 0 { String::new() } else { format!(" #{}", who.job_id) };
-        parts.push(format!("job {}{id}", clean(&who.job)));
-    }
-    if !who.project.is_empty() {
-        parts.push(format!("project {}", clean(&who.project)));
-    }
-    if who.pipeline != 0 {
-        parts.push(format!("pipeline #{}", who.pipeline));
-    }
-    if !who.user.is_empty() {
-        parts.push(format!("by {}", clean(&who.user)));
-    }
-    if !who.url.is_empty() {
-        parts.push(clean(&who.url).into_owned());
-    }
-    if parts.is_empty() && !who.host.is_empty() {
-        parts.push(format!("somebody on {}", clean(&who.host)));
-    }
-    if parts.is_empty() { "somebody unknown".into() } else { parts.join(", ") }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::{
+        client::Held,
+        lock::{EpochMs, Who},
+    };
 
     fn waiting(holders: Vec<Held>) -> Progress {
         Progress::Waiting(Waiting {
@@ -199,6 +158,9 @@ mod tests {
             until: None,
             live: true,
             revoked: None,
+            slot: 0,
+            reserved: None,
+            between: false,
             who: Who {
                 job: "deploy".into(),
                 job_id: 7,

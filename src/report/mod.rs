@@ -1,13 +1,17 @@
 //! How things are said: to a job's log, to people at a terminal, to programs.
 
 mod clean;
+mod holder;
 mod job_log;
 mod say;
 mod section;
+mod table;
 mod time;
 
 pub use clean::clean;
-pub use job_log::{JobLog, named};
+pub use holder::{holder_name, named, named_short, pipeline_of, taken_by};
+pub use job_log::JobLog;
 pub use say::{say, warn};
 pub use section::Section;
+pub use table::table;
 pub use time::{ago, clock_time};

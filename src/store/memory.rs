@@ -83,7 +83,7 @@ impl Store for MemoryStore {
         Ok(Renewal::Renewed(state))
     }
 
-    async fn list(&self) -> Result<Vec<(LockName, LockState)>, StoreError> {
+    async fn list(&self, _: Consistency) -> Result<Vec<(LockName, LockState)>, StoreError> {
         let documents = self.documents();
         let decoded = documents.iter().map(|(name, map)| (name.clone(), codec::decode(map.clone())));
         Ok(decoded.filter_map(|(name, state)| listed(name, state)).collect())

@@ -108,7 +108,7 @@ pub trait Store: Send + Sync {
     async fn renew(&self, name: &LockName, token: Token, beat: Beat) -> Result<Renewal, StoreError>;
 
     /// All locks, free ones too, by name; without items that are no locks.
-    async fn list(&self) -> Result<Vec<(LockName, LockState)>, StoreError>;
+    async fn list(&self, consistency: Consistency) -> Result<Vec<(LockName, LockState)>, StoreError>;
 
     /// Writes a hold's end into the history of `name`, to its [place](Ending::place), whatever is there. One
     /// write, which nobody waits for and on which nothing depends.

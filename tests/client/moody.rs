@@ -114,9 +114,9 @@ impl Store for Moody {
         self.inner.renew(name, token, beat).await
     }
 
-    async fn list(&self) -> Result<Vec<(LockName, LockState)>, StoreError> {
+    async fn list(&self, consistency: Consistency) -> Result<Vec<(LockName, LockState)>, StoreError> {
         self.ask()?;
-        self.inner.list().await
+        self.inner.list(consistency).await
     }
 
     async fn record(&self, name: &LockName, ending: &Ending) -> Result<(), StoreError> {

@@ -2,7 +2,9 @@
 
 use std::process::Command;
 
-use crate::harness::{Ended, Host, Job, Stage};
+use serde_json::Value;
+
+use crate::harness::{Ended, Host, Job, LOCK, Stage};
 
 /// Starts the program as somebody on the host would.
 pub fn start(host: &Host, args: &[&str]) -> Stage {
@@ -16,6 +18,16 @@ pub fn in_job(host: &Host, job: &Job, args: &[&str]) -> Command {
         .envs(job.environment())
         .env("CI_JOB_URL", format!("https://gitlab.example.com/shop/web/-/jobs/{}", job.id));
     command
+}
+
+/// The history of the lock, the newest first: who, and how it ended.
+#[track_caller]
+pub fn past(host: &Host) -> Vec<(String, String)> {
+    let history = host.run(&["history", LOCK, "--json"]).with_code(0);
+    let history: Value = serde_json::from_slice(&history.out).expect("history speaks JSON");
+    let text = |value: &Value| value.as_str().expect("a text").to_owned();
+    let endings = history.as_array().expect("a list").iter();
+    endings.map(|ending| (text(&ending["who"]["job"]), text(&ending["how"]))).collect()
 }
 
 impl Host {

@@ -1,4 +1,4 @@
-//! What users of the command line see: `exec`, `acquire`, `release`, `status`, `try`.
+//! What users of the command line see.
 
 #[path = "../harness/mod.rs"]
 mod harness;
@@ -6,6 +6,11 @@ mod harness;
 mod acquire;
 mod caller;
 mod exec;
+mod list;
 mod pipeline;
+mod reserve;
 mod status;
+mod terminal;
 mod try_job;
+mod unlock;
+mod watch;

@@ -34,7 +34,7 @@ async fn a_missing_table_is_refused_with_the_command_that_creates_it() {
     let settings = settings();
     let store = DynamoDbStore::connect(&settings).await.unwrap();
     let read = store.read(&name("lock"), Consistency::Strong).await.unwrap_err();
-    for error in [write_error(&store).await, read, store.list().await.unwrap_err()] {
+    for error in [write_error(&store).await, read, store.list(Consistency::Strong).await.unwrap_err()] {
         assert!(matches!(error, StoreError::Refused(_)), "{error}");
         let command = format!("pipeline-lock table create --table {}", settings.table);
         assert!(error.to_string().contains(&command), "{error}");
@@ -123,7 +123,7 @@ async fn the_services_errors_are_told_apart() {
     let denied = write_error(&store).await;
     assert!(matches!(denied, StoreError::Refused(_)));
     assert!(denied.to_string().contains("dynamodb:UpdateItem"), "{denied}");
-    let denied = store.list().await.unwrap_err();
+    let denied = store.list(Consistency::Strong).await.unwrap_err();
     assert!(denied.to_string().contains("dynamodb:Scan"), "{denied}");
 }
 

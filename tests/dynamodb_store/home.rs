@@ -23,7 +23,7 @@ async fn a_lock_of_another_region_is_refused_naming_both() {
         assert!(text.contains(REGION) && text.contains("us-east-1"), "{text}");
     };
     refused(abroad.read(&lock, Consistency::Strong).await.unwrap_err());
-    refused(abroad.list().await.unwrap_err());
+    refused(abroad.list(Consistency::Strong).await.unwrap_err());
     assert!(matches!(store.swap(&lock, Expected::This(&state), &released).await, Ok(Swap::Swapped(_))));
     // A free lock is not taken over either.
     refused(abroad.swap(&lock, free, &held(vec![holder(token(2), 0)])).await.unwrap_err());

@@ -36,6 +36,7 @@ async fn a_list_has_every_lock_of_a_table_of_several_pages_and_nothing_else() {
     }
     table.put(&name("foreign"), &[("Info", text("{}"))]).await;
     table.put(&name("damaged"), &[("Format", number(1))]).await;
-    let names: Vec<String> = store.list().await.unwrap().iter().map(|(name, _)| name.to_string()).collect();
+    let names: Vec<String> =
+        store.list(Consistency::Strong).await.unwrap().iter().map(|(name, _)| name.to_string()).collect();
     assert_eq!(names, ["lock-0", "lock-1", "lock-2", "lock-3", "lock-4", "lock-5"]);
 }

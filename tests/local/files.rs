@@ -159,7 +159,7 @@ fn a_damaged_document_is_an_error_of_its_lock_alone() {
         assert_eq!(matches!(error, CodecError::Foreign), foreign, "{error}");
         let swap = block_on(store.swap(&a_name(), Expected::Free { seed: EpochMs(1) }, &new));
         assert!(matches!(swap, Err(StoreError::Document { .. })), "it was written over: {swap:?}");
-        let listed = block_on(store.list()).unwrap();
+        let listed = block_on(store.list(Consistency::Strong)).unwrap();
         assert_eq!(
             listed.into_iter().map(|(name, _)| name).collect::<Vec<_>>(),
             std::slice::from_ref(&other)

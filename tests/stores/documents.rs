@@ -124,7 +124,7 @@ async fn a_damaged_document_is_an_error_and_left_alone(bench: &Bench) {
 
 async fn a_list_shows_all_locks_by_name_and_nothing_else(bench: &Bench) {
     let store = &*bench.store;
-    assert_eq!(store.list().await.unwrap(), []);
+    assert_eq!(store.list(Consistency::Strong).await.unwrap(), []);
     let mut expected = Vec::new();
     for (n, text) in ["b", "a/ü", "a", "B"].into_iter().enumerate() {
         expected.push((name(text), take(store, &name(text), n as u64).await));
@@ -134,7 +134,7 @@ async fn a_list_shows_all_locks_by_name_and_nothing_else(bench: &Bench) {
     bench.put(&name("foreign"), Map::from([("owner".into(), text("someone"))])).await;
     bench.put(&name("damaged"), Map::from([("Format".into(), text("1"))])).await;
     expected.sort_by(|(a, _), (b, _)| a.cmp(b));
-    assert_eq!(store.list().await.unwrap(), expected);
+    assert_eq!(store.list(Consistency::Strong).await.unwrap(), expected);
 }
 
 async fn expiry(bench: &Bench, name: &LockName) -> Option<Value> {
@@ -201,7 +201,7 @@ async fn a_name_may_be_any_text(bench: &Bench) {
         assert_eq!(state.holders.len(), 1);
         assert!(state.holder(token(n as u64)).is_some(), "{text} is the same lock as another one");
     }
-    assert_eq!(store.list().await.unwrap().len(), names.len());
+    assert_eq!(store.list(Consistency::Strong).await.unwrap().len(), names.len());
 }
 
 async fn a_queue_of_500_comes_back(bench: &Bench) {

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use pipeline_lock::lock::{Ending, EpochMs, Fence, HISTORY_LENGTH, How, LockName, Mode, Owner, Who};
+use pipeline_lock::{
+    lock::{Ending, EpochMs, Fence, HISTORY_LENGTH, How, LockName, Mode, Owner, Who},
+    store::Consistency,
+};
 
 use crate::{
     bench::Bench,
@@ -96,11 +99,11 @@ async fn a_history_is_no_lock_and_no_part_of_one(bench: &Bench) {
     let (store, name) = (&*bench.store, name("a"));
     recorded(bench, &name, &ending(1)).await;
     assert_eq!(read(store, &name).await, None);
-    assert_eq!(store.list().await.unwrap(), []);
+    assert_eq!(store.list(Consistency::Strong).await.unwrap(), []);
     let held = take(store, &name, 1).await;
     recorded(bench, &name, &ending(2)).await;
     assert_eq!(read(store, &name).await.as_ref(), Some(&held), "the record changed the lock");
-    assert_eq!(store.list().await.unwrap(), [(name, held)]);
+    assert_eq!(store.list(Consistency::Strong).await.unwrap(), [(name, held)]);
 }
 
 async fn another_process_sees_it(bench: &Bench) {

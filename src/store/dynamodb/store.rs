@@ -152,7 +152,7 @@ impl Store for DynamoDbStore {
         )))
     }
 
-    async fn list(&self) -> Result<Vec<(LockName, LockState)>, StoreError> {
+    async fn list(&self, consistency: Consistency) -> Result<Vec<(LockName, LockState)>, StoreError> {
         let Connection { client, place, .. } = &self.connection;
         let mut locks = Vec::new();
         let mut from = None;
@@ -160,7 +160,7 @@ impl Store for DynamoDbStore {
             let page = client
                 .scan()
                 .table_name(&place.table)
-                .consistent_read(true)
+                .consistent_read(consistency == Consistency::Strong)
                 .filter_expression("attribute_not_exists(#Ending)")
                 .expression_attribute_names("#Ending", history::ENDING)
                 .set_exclusive_start_key(from)

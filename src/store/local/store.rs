@@ -119,7 +119,7 @@ impl Store for LocalStore {
         })
     }
 
-    async fn list(&self) -> Result<Vec<(LockName, LockState)>, StoreError> {
+    async fn list(&self, _: Consistency) -> Result<Vec<(LockName, LockState)>, StoreError> {
         self.ask(StoreError::Unavailable, |database| database.list()).await
     }
 

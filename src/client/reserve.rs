@@ -1,0 +1,103 @@
+//! Keeping a lock from everyone for a while.
+
+use std::time::Duration;
+
+use super::{Client, Held};
+use crate::{
+    lock::{EpochMs, How, LockName, LockState, Owner, Request, Reserving, Term, Token, Who},
+    store::{Consistency, Expected, StoreError, Swap},
+};
+
+/// A reservation that somebody wants.
+#[derive(Clone, Debug)]
+pub struct Reservation {
+    /// Its token, by which it is released.
+    pub token: Token,
+    /// Who reserves, for people; `who.user` is whose it is.
+    pub who: Who,
+    /// Why, for those who wait.
+    pub reason: String,
+    /// How long; `None`: until it is released.
+    pub lasting: Option<Duration>,
+}
+
+/// What became of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reserved {
+    /// The lock's document.
+    pub state: LockState,
+    /// When it ends by itself, by the store's clock.
+    pub until: Option<EpochMs>,
+    /// The reservation that it replaced.
+    pub replaced: Option<Box<Held>>,
+    /// A newer program wrote the document: nothing was reserved.
+    pub is_newer: bool,
+}
+
+impl Client {
+    /// Reserves `name`: nobody is granted it until the reservation is over or released. Who holds it goes on.
+    pub async fn reserve(&self, name: &LockName, wanted: &Reservation) -> Result<Reserved, StoreError> {
+        // The store's clock is known after a reply.
+        let mut current = self.store.read(name, Consistency::Strong).await?;
+        let until = wanted.lasting.map(|lasting| self.store.now().plus(lasting));
+        let request = Request {
+            who: wanted.who.clone(),
+            since: self.clock.wall(),
+            ..Request::new(Owner::reservation(&wanted.who.user), wanted.token, Term::Static { until })
+        };
+        loop {
+            let (mut next, expected) = match &current {
+                Some(state) => (state.clone(), Expected::This(state)),
+                None => {
+                    let seed = self.clock.wall();
+                    (LockState::new(seed), Expected::Free { seed })
+                }
+            };
+            let before = next.clone();
+            let replaced = match next.reserve(&request, &wanted.reason) {
+                Reserving::Newer => {
+                    return Ok(Reserved { state: next, until, replaced: None, is_newer: true });
+                }
+                Reserving::Reserved => None,
+                Reserving::Replaced(old) => Some(old),
+            };
+            if next == before {
+                return Ok(Reserved { state: next, until, replaced: None, is_newer: false });
+            }
+            if current.is_some() {
+                next.seal(self.clock.wall());
+            }
+            match self.store.swap(name, expected, &next).await? {
+                Swap::Conflict(other) => current = other,
+                Swap::Swapped(state) => {
+                    self.ring(name);
+                    if let Some(old) = &replaced {
+                        self.record_removal(name, &before, old, How::Forced);
+                    }
+                    let replaced = replaced.map(|old| Box::new(Held::of(&before, &old)));
+                    return Ok(Reserved { state, until, replaced, is_newer: false });
+                }
+            }
+        }
+    }
+
+    /// Ends the reservation of `name`: that of `token`, or anybody's. The result is the one that was ended.
+    pub async fn end_reservation(
+        &self,
+        name: &LockName,
+        token: Option<Token>,
+    ) -> Result<Option<Held>, StoreError> {
+        let mut ended = None;
+        self.change(name, None, |state| {
+            let reservation = state.reservation().filter(|h| token.is_none_or(|token| h.token == token));
+            ended = reservation.cloned().map(|holder| (state.clone(), holder));
+            ended.as_ref().is_some_and(|(_, holder)| state.release(holder.token))
+        })
+        .await?;
+        Ok(ended.map(|(before, holder)| {
+            let how = if token.is_some() { How::Released } else { How::Forced };
+            self.record_removal(name, &before, &holder, how);
+            Held::of(&before, &holder)
+        }))
+    }
+}
