@@ -3,7 +3,9 @@
 
 use std::{
     collections::HashMap,
+    fmt,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -56,17 +58,40 @@ fn pid_namespace() -> String {
     std::fs::read_link("/proc/self/ns/pid").map(|p| p.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
+/// What is to be done for a dead holder after the last of its processes and before its hold is ended.
+#[derive(Clone)]
+pub struct Rites(Arc<dyn Fn(Token) -> bool + Send + Sync>);
+
+impl Rites {
+    /// `perform` is called with the dead holder's token, and may take long. False: the hold can't be ended yet.
+    pub fn new(perform: impl Fn(Token) -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(perform))
+    }
+}
+
+impl fmt::Debug for Rites {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Rites")
+    }
+}
+
 /// The holds of this host.
 #[derive(Clone, Debug)]
 pub struct Here {
     presences: PresenceDir,
     bells: PathBuf,
+    rites: Option<Rites>,
 }
 
 impl Here {
     /// Opens (or makes) the folders `holds` and `bells` under `dir`.
     pub fn open(dir: &Path) -> Result<Self, PresenceError> {
-        Ok(Self { presences: PresenceDir::open(dir.join("holds"))?, bells: dir.join("bells") })
+        Ok(Self { presences: PresenceDir::open(dir.join("holds"))?, bells: dir.join("bells"), rites: None })
+    }
+
+    /// As it is, with what is to be done for the dead.
+    pub fn with_rites(self, rites: Rites) -> Self {
+        Self { rites: Some(rites), ..self }
     }
 
     /// Makes `token` known as alive for as long as the result lives in this process.
@@ -113,6 +138,9 @@ impl Here {
         let ended = tree.end_blocking(Patience { term_grace: Duration::ZERO, kill_limit: BURIAL });
         if !ended.is_over() {
             warn!(%token, left = ended.left.len(), blind = ended.blind, "processes of a dead holder can't be ended yet");
+            return Found::Alive;
+        }
+        if self.rites.as_ref().is_some_and(|Rites(perform)| !perform(token)) {
             return Found::Alive;
         }
         if let Some(cgroup) = &tree.cgroup {

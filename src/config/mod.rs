@@ -4,6 +4,7 @@
 //! [`JobVariables`] is what the job's author says, and [`decide`] turns the three into a [`Decision`].
 
 mod ask;
+mod driver;
 mod duration;
 mod environment;
 mod error;
@@ -33,6 +34,7 @@ mod variables;
 mod words;
 mod yaml;
 
+pub use driver::{Driver, DriverCommand};
 pub use duration::{DurationError, parse_duration, show_duration};
 pub use environment::Environment;
 pub use error::{ConfigError, NamedBy, Place, Problem};

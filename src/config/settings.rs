@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::driver::Driver;
 use super::environment::Environment;
 use super::error::{ConfigError, Fault, Place, Problem};
 use super::reader::{Item, Schema, Section};
@@ -35,6 +36,8 @@ pub struct Config {
     pub kill_grace: Duration,
     /// The command that runs the job's script, never empty; the script's path is added to it.
     pub shell: Vec<String>,
+    /// The driver that does the jobs' work in the place of a shell.
+    pub driver: Option<Driver>,
     /// What becomes of processes that a job leaves behind.
     pub survivors: Survivors,
     /// What becomes of a running job whose runner has died.
@@ -75,6 +78,7 @@ pub(super) const FILE: Schema = Schema {
         "wait",
         "kill_grace",
         "shell",
+        "driver",
         "survivors",
         "orphan",
         "builds_dir",
@@ -121,6 +125,12 @@ impl Config {
         let kill_grace = section.take("kill_grace");
         let place = place.or(kill_grace.as_ref().map(|item| item.place)).unwrap_or_default();
         let kill_grace = kill_grace.map(|item| item.duration(GRACE_BOUNDS)).transpose()?;
+        let (shell, driver) = (section.take("shell"), section.take("driver"));
+        if let (Some(_), Some(driver)) = (&shell, &driver) {
+            // A driver runs the scripts itself, with whatever shell it has.
+            let problem = Problem::Both { within: FILE.name, one: "shell", other: "driver" };
+            return Err(Fault::new(driver.place, problem));
+        }
         let config = Self {
             source,
             store: section
@@ -130,7 +140,8 @@ impl Config {
             heartbeat: heartbeat.unwrap_or(seconds(15)),
             wait: section.opt("wait", |item| item.duration(WAIT_BOUNDS))?.unwrap_or(seconds(50 * 60)),
             kill_grace: kill_grace.unwrap_or(seconds(10)),
-            shell: section.opt("shell", read_shell)?.unwrap_or_else(|| vec!["bash".to_owned()]),
+            shell: shell.map(read_shell).transpose()?.unwrap_or_else(|| vec!["bash".to_owned()]),
+            driver: driver.map(Driver::read).transpose()?,
             survivors: section.opt("survivors", Item::word)?.unwrap_or_default(),
             orphan: section.opt("orphan", Item::word)?.unwrap_or_default(),
             builds_dir: section.opt("builds_dir", Item::path)?,

@@ -5,7 +5,7 @@ use std::{io, time::Duration};
 use signal_hook::consts::{SIGHUP, SIGQUIT};
 use tracing::{info, warn};
 
-use super::{Signals, StageEnvironment, StageExit, Woken, run::job_of};
+use super::{Limits, Signals, StageEnvironment, StageExit, Woken, inner, run::job_of};
 use crate::{
     client::Found,
     config::{Config, Decision, JobFacts, JobVariables, decide},
@@ -38,6 +38,8 @@ enum Failure {
     System(String),
     /// prepare was told to end.
     Told,
+    /// The wrapped driver's.
+    Driver(StageExit),
 }
 
 /// Gets the job's locks, with `config` as it was read.
@@ -56,6 +58,7 @@ pub fn prepare(environment: &StageEnvironment, config: Result<Config, String>) -
             log.failure(&message);
             StageExit::SystemFailure
         }
+        Err(Failure::Driver(exit)) => exit,
         Err(Failure::Told) => {
             log.note("told to end while waiting: the queue is left");
             StageExit::SystemFailure
@@ -83,11 +86,25 @@ fn prepare_job(environment: &StageEnvironment, config: &Config, log: &mut Log) -
     }
     let mut launch = launch_of(environment, config, &facts, &decision, token);
     launch.replaces = end_older_try(&launch).map_err(Failure::System)?;
-    let connection = spawn(&launch).map(Connection::of).map_err(|error| {
+    let cleanup = config.driver.as_ref().and_then(|driver| driver.cleanup.as_ref());
+    let rites = cleanup.map(|cleanup| inner::block(cleanup, &[]));
+    let connection = spawn(&launch, rites.as_ref()).map(Connection::of).map_err(|error| {
         let folder = folder.path().display();
         Failure::System(format!("the keeper can't be started ({folder}): {error}; {}", advice(&error)))
     })?;
-    follow(&connection, &signals, log)
+    follow(&connection, &signals, log)?;
+    if let Some(driver) = &config.driver
+        && let Some(prepare) = &driver.prepare
+    {
+        let place = inner::Place { connection: &connection, folder: &folder, token, signals: &signals };
+        let limits = Limits::of(driver, Some(driver.prepare_timeout));
+        let ended = inner::run(&place, "prepare", &inner::block(prepare, &[]), limits, log);
+        return match ended.map_err(|error| Failure::System(format!("{error:#}")))? {
+            StageExit::Success | StageExit::Verbatim(0) => Ok(()),
+            exit => Err(Failure::Driver(exit)),
+        };
+    }
+    Ok(())
 }
 
 fn advice(error: &io::Error) -> &'static str {
@@ -131,9 +148,11 @@ fn launch_of(
         state: config.state.clone(),
         terms: terms_of(config),
         runner: environment.runner,
+        // Where the runner starts its stages; TMPDIR is the same unless a wrapped driver sets another one.
         tmpdir: environment.tmpdir.clone(),
         job_timeout: facts.timeout,
-        shell: config.shell.clone(),
+        shell: if config.driver.is_some() { Vec::new() } else { config.shell.clone() },
+        driver: config.driver.clone(),
         in_session: false,
     }
 }

@@ -1,6 +1,7 @@
 //! The process that owns a job's holds and processes, and the talk of the stages with it.
 
 mod bury;
+mod cleaning;
 mod command;
 mod connection;
 mod ending;
@@ -12,6 +13,7 @@ mod links;
 mod locks;
 mod open;
 mod protocol;
+mod rites;
 mod script;
 mod serve;
 mod service;
@@ -24,7 +26,7 @@ pub use command::CommandBlock;
 pub use connection::{Connection, wait_for_end, wait_for_farewell};
 pub use folder::{Deadline, JobFolder, KeeperRecord, newest_try};
 pub use open::{open_client, open_here, table_settings};
-pub use protocol::{Ask, Farewell, Got, Launch, LockWish, Tell, Terms, VERSION};
+pub use protocol::{Ask, Cleaned, Farewell, Got, Launch, LockWish, Tell, Terms, VERSION};
 pub use serve::serve;
-pub use spawn::{TOKEN_VARIABLE, spawn, without_the_job};
+pub use spawn::{DRIVER_PREFIX, TOKEN_VARIABLE, spawn, without_the_job};
 pub use times::{BEFORE_THE_LEASE, KILL_LIMIT};

@@ -2,6 +2,7 @@
 //! stage's directory, environment and mask, no descriptor but 0, 1 and 2.
 
 use std::{
+    ffi::OsString,
     io,
     os::{
         fd::{AsFd, OwnedFd},
@@ -61,8 +62,7 @@ pub fn start(
         .current_dir(&block.dir)
         .env_clear()
         .envs(block.env.iter().map(|(k, v)| (k, v)))
-        .env(MARKER, launch.token.to_string())
-        .envs(lock_variables(holds))
+        .envs(own_variables(launch, holds))
         .stdin(streams.input.map_or_else(Stdio::null, Stdio::from))
         .stdout(streams.output)
         .stderr(streams.error)
@@ -96,14 +96,15 @@ pub fn start(
     ProcId::of_unreaped(pid).ok_or_else(|| io::Error::other("the command ended before it could be seen"))
 }
 
-/// What a command can read of its locks.
-fn lock_variables(holds: &[Hold]) -> Vec<(&'static str, String)> {
-    if holds.is_empty() {
-        return Vec::new();
+/// What a command has from the keeper: the mark by which it is known as the job's, and what it can read of its locks.
+pub fn own_variables(launch: &Launch, holds: &[Hold]) -> Vec<(OsString, OsString)> {
+    let mut variables = vec![(MARKER.into(), launch.token.to_string().into())];
+    if !holds.is_empty() {
+        let joined = |texts: Vec<String>| OsString::from(texts.join(","));
+        variables.extend([
+            ("PIPELINE_LOCK_NAME".into(), joined(holds.iter().map(|h| h.name().to_string()).collect())),
+            ("PIPELINE_LOCK_FENCE".into(), joined(holds.iter().map(|h| h.fence().to_string()).collect())),
+        ]);
     }
-    let joined = |texts: Vec<String>| texts.join(",");
-    vec![
-        ("PIPELINE_LOCK_NAME", joined(holds.iter().map(|h| h.name().to_string()).collect())),
-        ("PIPELINE_LOCK_FENCE", joined(holds.iter().map(|h| h.fence().to_string()).collect())),
-    ]
+    variables
 }

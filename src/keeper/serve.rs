@@ -13,6 +13,8 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tracing::{error, info};
 
 use super::{
+    cleaning::Cleaning,
+    command::CommandBlock,
     estate::Estate,
     links::{self, Link},
     locks,
@@ -29,12 +31,13 @@ use crate::{
 /// Serves the job that prepare sends over standard input, until it is over.
 pub fn serve() -> anyhow::Result<()> {
     let prepare = take_standard_input().context("the keeper's standard input is no socket of a stage")?;
-    let launch: Launch = match wire::receive(&prepare)? {
-        Some((launch, _)) => launch,
+    let (launch, rites): (Launch, _) = match wire::receive(&prepare)? {
+        Some(received) => received,
         None => return Ok(()),
     };
+    let rites = rites.first().map(CommandBlock::from_memory).transpose()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let served = runtime.block_on(serve_launch(launch, prepare.try_clone()?));
+    let served = runtime.block_on(serve_launch(launch, rites, prepare.try_clone()?));
     if let Err(cause) = &served {
         error!(error = format!("{cause:#}"), "the keeper can't do its work");
         let failed = Tell::Failed { message: format!("{cause:#}"), ours: true };
@@ -43,7 +46,11 @@ pub fn serve() -> anyhow::Result<()> {
     served
 }
 
-async fn serve_launch(launch: Launch, prepare: UnixStream) -> anyhow::Result<()> {
+async fn serve_launch(
+    launch: Launch,
+    rites: Option<CommandBlock>,
+    prepare: UnixStream,
+) -> anyhow::Result<()> {
     anyhow::ensure!(launch.version == VERSION, "prepare speaks protocol {}, not {VERSION}", launch.version);
     info!(token = %launch.token, owner = %launch.owner, locks = ?launch.locks, "a keeper begins");
     subreaper::become_subreaper()?;
@@ -71,13 +78,14 @@ async fn serve_launch(launch: Launch, prepare: UnixStream) -> anyhow::Result<()>
         waiting_cleanups: Vec::new(),
         given_back: false,
         over: false,
+        cleaning: Cleaning::of(rites),
         launch,
         estate,
         events: events.clone(),
         prepare,
     };
     if service.launch.locks.is_empty() {
-        service.prepare.tell(&Tell::Ready { locks: Vec::new() });
+        service.ready();
     } else {
         match open_client(&service.launch.store, &service.launch.state).await {
             Ok(client) => {

@@ -18,3 +18,5 @@ mod takeover;
 mod trouble;
 mod waiting;
 mod whole_jobs;
+mod wrapped;
+mod wrapped_driver;
