@@ -2,9 +2,11 @@
 
 use std::{
     env,
-    io::{self, Read},
-    os::fd::AsFd,
-    process::{Child, ChildStdout, Command, ExitStatus, Stdio},
+    fs::File,
+    io::{self, Read, Write},
+    os::fd::{AsFd, OwnedFd},
+    process::{Command, ExitStatus, Stdio},
+    time::Duration,
 };
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -27,7 +29,7 @@ use crate::{
 const LONGEST: usize = 1 << 20;
 
 /// How long the answer is waited for when the command has ended: a child that keeps its output holds nothing up.
-const DRAIN: std::time::Duration = std::time::Duration::from_secs(1);
+const DRAIN: Duration = Duration::from_secs(1);
 
 /// Why there is no answer.
 #[derive(Debug)]
@@ -78,15 +80,19 @@ fn run(command: &DriverCommand, driver: &Driver, token: Token) -> io::Result<(Op
         .env(MARKER, &mark)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .spawn()?;
-    let output = child.stdout.take().ok_or_else(|| io::Error::other("it has no output"))?;
-    let mut asked =
-        Asked { process: ProcId::of_unreaped(Pid::of_child(&child)), child, output, answer: Vec::new() };
-    if asked.wait(driver, &signals)? {
-        return Ok((Some(asked.child.wait()?), asked.answer));
+    let process = ProcId::of_unreaped(Pid::of_child(&child));
+    let mut asked = Asked {
+        output: child.stdout.take().map(|pipe| File::from(OwnedFd::from(pipe))),
+        error: child.stderr.take().map(|pipe| File::from(OwnedFd::from(pipe))),
+        answer: Vec::new(),
+    };
+    if asked.hear(process, driver.config_timeout, &signals)? {
+        return Ok((Some(child.wait()?), asked.answer));
     }
     let tree = JobTree {
-        known: asked.process.into_iter().collect(),
+        known: process.into_iter().collect(),
         marker: Some(Marker { name: MARKER.into(), value: mark }),
         exclude: vec![Pid::me()],
         ..JobTree::default()
@@ -95,59 +101,80 @@ fn run(command: &DriverCommand, driver: &Driver, token: Token) -> io::Result<(Op
     Ok((None, Vec::new()))
 }
 
+/// What comes from a driver that was asked.
 struct Asked {
-    process: Option<ProcId>,
-    child: Child,
-    output: ChildStdout,
+    /// None: it is at its end, as is the next.
+    output: Option<File>,
+    error: Option<File>,
     answer: Vec<u8>,
 }
 
 impl Asked {
-    /// Reads its answer until its end; false: it takes too long.
-    fn wait(&mut self, driver: &Driver, signals: &Signals) -> io::Result<bool> {
-        let mut until = BootTime::now() + driver.config_timeout;
+    /// Reads its answer, and passes on what else it says, until its end; false: it takes too long.
+    fn hear(&mut self, process: Option<ProcId>, limit: Duration, signals: &Signals) -> io::Result<bool> {
+        let mut until = BootTime::now() + limit;
         let timer = BootTimer::new()?;
-        let pidfd = self.process.map(ProcId::pidfd).transpose()?.flatten();
-        let (mut is_open, mut has_ended) = (true, pidfd.is_none());
-        while is_open || !has_ended {
+        let mut pidfd = process.map(ProcId::pidfd).transpose()?.flatten();
+        while pidfd.is_some() || self.output.is_some() || self.error.is_some() {
             if BootTime::now() >= until {
-                return Ok(has_ended);
+                return Ok(pidfd.is_none());
             }
             timer.arm(until)?;
             let mut fds = vec![PollFd::from_borrowed_fd(timer.as_fd(), PollFlags::IN)];
+            let watched = [
+                pidfd.as_ref().map(AsFd::as_fd),
+                self.output.as_ref().map(AsFd::as_fd),
+                self.error.as_ref().map(AsFd::as_fd),
+            ];
+            // What is not there never becomes ready.
+            fds.extend(watched.into_iter().map(|fd| match fd {
+                Some(fd) => PollFd::from_borrowed_fd(fd, PollFlags::IN),
+                None => PollFd::from_borrowed_fd(timer.as_fd(), PollFlags::empty()),
+            }));
             fds.extend(signals.descriptors().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
-            let kept = fds.len();
-            if is_open {
-                fds.push(PollFd::new(&self.output, PollFlags::IN));
-            }
-            if let Some(pidfd) = pidfd.as_ref().filter(|_| !has_ended) {
-                fds.push(PollFd::new(pidfd, PollFlags::IN));
-            }
             if let Err(error) = poll(&mut fds, None)
                 && error != rustix::io::Errno::INTR
             {
                 return Err(error.into());
             }
-            let ready: Vec<bool> = fds[kept..].iter().map(|fd| !fd.revents().is_empty()).collect();
+            let [has_ended, has_answered, has_spoken] = [1, 2, 3].map(|at| !fds[at].revents().is_empty());
             signals.take();
-            if !has_ended && ready.last() == Some(&true) {
-                has_ended = true;
+            if has_ended {
+                pidfd = None;
                 until = BootTime::now() + DRAIN;
             }
-            if is_open && ready.first() == Some(&true) {
-                is_open = self.read()?;
+            if has_answered {
+                self.read_answer()?;
+            }
+            if has_spoken {
+                self.pass_on()?;
             }
         }
         Ok(true)
     }
 
-    fn read(&mut self) -> io::Result<bool> {
+    fn read_answer(&mut self) -> io::Result<()> {
         let mut buffer = [0; 8192];
-        let got = self.output.read(&mut buffer)?;
+        let Some(output) = &mut self.output else { return Ok(()) };
+        let got = output.read(&mut buffer)?;
+        if got == 0 {
+            self.output = None;
+        }
         if self.answer.len() <= LONGEST {
             self.answer.extend(&buffer[..got]);
         }
-        Ok(got > 0)
+        Ok(())
+    }
+
+    fn pass_on(&mut self) -> io::Result<()> {
+        let mut buffer = [0; 8192];
+        let Some(error) = &mut self.error else { return Ok(()) };
+        let got = error.read(&mut buffer)?;
+        if got == 0 {
+            self.error = None;
+        }
+        let _ = io::stderr().write_all(&buffer[..got]);
+        Ok(())
     }
 }
 

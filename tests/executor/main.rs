@@ -19,4 +19,6 @@ mod trouble;
 mod waiting;
 mod whole_jobs;
 mod wrapped;
+mod wrapped_deaths;
 mod wrapped_driver;
+mod wrapped_trouble;
