@@ -50,7 +50,7 @@ pub fn run(args: ExecArgs, config: &Config) -> anyhow::Result<Exit> {
         runner: Some(ProcId::me()),
         tmpdir: None,
         job_timeout: None,
-        shell: Vec::new(),
+        scripts: None,
         driver: None,
         in_session: true,
     };

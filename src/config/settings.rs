@@ -34,8 +34,12 @@ pub struct Config {
     pub wait: Duration,
     /// The time from TERM to KILL when a job has to be stopped.
     pub kill_grace: Duration,
-    /// The command that runs the job's script, never empty; the script's path is added to it.
-    pub shell: Vec<String>,
+    /// The command that runs the job's scripts, never empty; none: the one that fits the script.
+    pub shell: Option<Vec<String>>,
+    /// The words of a command that runs the shell, maybe none.
+    pub prefix: Vec<String>,
+    /// The user as whom the scripts run; none: the runner's own.
+    pub run_as: Option<String>,
     /// The driver that does the jobs' work in the place of a shell.
     pub driver: Option<Driver>,
     /// What becomes of processes that a job leaves behind.
@@ -78,6 +82,8 @@ pub(super) const FILE: Schema = Schema {
         "wait",
         "kill_grace",
         "shell",
+        "prefix",
+        "run_as",
         "driver",
         "survivors",
         "orphan",
@@ -125,12 +131,14 @@ impl Config {
         let kill_grace = section.take("kill_grace");
         let place = place.or(kill_grace.as_ref().map(|item| item.place)).unwrap_or_default();
         let kill_grace = kill_grace.map(|item| item.duration(GRACE_BOUNDS)).transpose()?;
-        let (shell, driver) = (section.take("shell"), section.take("driver"));
-        if let (Some(_), Some(driver)) = (&shell, &driver) {
-            // A driver runs the scripts itself, with whatever shell it has.
-            let problem = Problem::Both { within: FILE.name, one: "shell", other: "driver" };
+        let driver = section.take("driver");
+        let scripts = ["shell", "prefix", "run_as"].map(|key| section.take(key));
+        if let (Some(driver), Some(other)) = (&driver, scripts.iter().flatten().next()) {
+            // A driver runs the scripts itself, with whatever shell it has, as whomever it likes.
+            let problem = Problem::Both { within: FILE.name, one: other.key, other: "driver" };
             return Err(Fault::new(driver.place, problem));
         }
+        let [shell, prefix, run_as] = scripts;
         let config = Self {
             source,
             store: section
@@ -140,7 +148,9 @@ impl Config {
             heartbeat: heartbeat.unwrap_or(seconds(15)),
             wait: section.opt("wait", |item| item.duration(WAIT_BOUNDS))?.unwrap_or(seconds(50 * 60)),
             kill_grace: kill_grace.unwrap_or(seconds(10)),
-            shell: shell.map(read_shell).transpose()?.unwrap_or_else(|| vec!["bash".to_owned()]),
+            shell: shell.map(read_command).transpose()?,
+            prefix: prefix.map(read_command).transpose()?.unwrap_or_default(),
+            run_as: run_as.map(read_user).transpose()?,
             driver: driver.map(Driver::read).transpose()?,
             survivors: section.opt("survivors", Item::word)?.unwrap_or_default(),
             orphan: section.opt("orphan", Item::word)?.unwrap_or_default(),
@@ -165,7 +175,7 @@ impl Config {
     }
 }
 
-fn read_shell(item: Item) -> Result<Vec<String>, Fault> {
+fn read_command(item: Item) -> Result<Vec<String>, Fault> {
     let (key, place) = (item.key, item.place);
     let words = item.texts()?;
     if words.iter().any(|word| word.contains('\0')) {
@@ -183,6 +193,21 @@ fn read_shell(item: Item) -> Result<Vec<String>, Fault> {
         return Err(Fault::new(place, Problem::Value { key, why }));
     }
     Ok(words)
+}
+
+fn read_user(item: Item) -> Result<String, Fault> {
+    let (key, place) = (item.key, item.place);
+    let name = item.text()?;
+    let why = if name == "root" {
+        "as root the scripts run without this key: name another user, or drop it"
+    } else if name.starts_with('-')
+        || name.contains(|c: char| c == ':' || c.is_control() || c.is_whitespace())
+    {
+        "is no user's name"
+    } else {
+        return Ok(name);
+    };
+    Err(Fault::new(place, Problem::Value { key, why: why.into() }))
 }
 
 fn read_rules(item: Item) -> Result<Vec<Rule>, Fault> {

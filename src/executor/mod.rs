@@ -12,6 +12,7 @@ mod limits;
 mod prepare;
 mod relay;
 mod run;
+mod run_as;
 mod sentinel;
 mod signals;
 mod supervise;

@@ -5,14 +5,14 @@ use std::{io, time::Duration};
 use signal_hook::consts::{SIGHUP, SIGQUIT};
 use tracing::{info, warn};
 
-use super::{Limits, Signals, StageEnvironment, StageExit, Woken, inner, run::job_of};
+use super::{Limits, Signals, StageEnvironment, StageExit, Woken, inner, run::job_of, run_as::scripts_of};
 use crate::{
     client::Found,
     config::{Config, Decision, JobFacts, JobVariables, decide},
     host::clock::hostname,
     keeper::{
-        Ask, Connection, JobFolder, Launch, LockWish, Tell, Terms, VERSION, newest_try, open_here, spawn,
-        wait_for_end, wait_for_farewell,
+        Ask, Connection, JobFolder, Launch, LockWish, Scripts, Tell, Terms, VERSION, newest_try, open_here,
+        spawn, wait_for_end, wait_for_farewell,
     },
     lock::{Owner, Token, Who},
     report::JobLog,
@@ -84,7 +84,11 @@ fn prepare_job(environment: &StageEnvironment, config: &Config, log: &mut Log) -
     if decision.locks.is_empty() {
         log.note(&decision.why);
     }
-    let mut launch = launch_of(environment, config, &facts, &decision, token);
+    let scripts = match &config.driver {
+        Some(_) => None,
+        None => Some(scripts_of(config, log).map_err(Failure::System)?),
+    };
+    let mut launch = launch_of(environment, config, &facts, &decision, token, scripts);
     launch.replaces = end_older_try(&launch).map_err(Failure::System)?;
     let cleanup = config.driver.as_ref().and_then(|driver| driver.cleanup.as_ref());
     let rites = cleanup.map(|cleanup| inner::block(cleanup, &[]));
@@ -123,6 +127,7 @@ fn launch_of(
     facts: &JobFacts,
     decision: &Decision,
     token: Token,
+    scripts: Option<Scripts>,
 ) -> Launch {
     let instance = facts.host.clone().unwrap_or_default();
     let mut locks: Vec<LockWish> =
@@ -151,7 +156,7 @@ fn launch_of(
         // Where the runner starts its stages; TMPDIR is the same unless a wrapped driver sets another one.
         tmpdir: environment.tmpdir.clone(),
         job_timeout: facts.timeout,
-        shell: if config.driver.is_some() { Vec::new() } else { config.shell.clone() },
+        scripts,
         driver: config.driver.clone(),
         in_session: false,
     }

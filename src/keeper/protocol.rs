@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     client::Progress,
     config::{Driver, Orphan, StoreConfig, Survivors},
-    host::process::ProcId,
+    host::{process::ProcId, user::User},
     lock::{LockName, Owner, Token, Who},
 };
 
@@ -43,13 +43,24 @@ pub struct Launch {
     pub tmpdir: Option<PathBuf>,
     /// The job's own time limit.
     pub job_timeout: Option<Duration>,
-    /// The shell that runs the scripts, with its arguments.
-    pub shell: Vec<String>,
+    /// How the job's scripts are run; none: what a stage asks for is a whole command.
+    pub scripts: Option<Scripts>,
     /// The driver that does the job's work, if not a shell does. Its cleanup comes beside the launch, as a
     /// [`super::command::CommandBlock`] to be read from a descriptor.
     pub driver: Option<Driver>,
     /// A command of a terminal (`exec`): it stays in the terminal's session and process group.
     pub in_session: bool,
+}
+
+/// How scripts are run.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Scripts {
+    /// The shell, with its arguments; none: the one that fits the script.
+    pub shell: Option<Vec<String>>,
+    /// The words of a command that runs the shell, maybe none.
+    pub prefix: Vec<String>,
+    /// As whom; none: as the keeper's own user.
+    pub user: Option<User>,
 }
 
 /// One lock that a job wants.

@@ -8,6 +8,7 @@ use std::{
         fd::{AsFd, OwnedFd},
         unix::process::CommandExt,
     },
+    path::PathBuf,
     process::{Command, Stdio},
 };
 
@@ -16,12 +17,17 @@ use rustix::{
     process::umask,
 };
 
-use super::{command::CommandBlock, protocol::Launch};
+use super::{
+    command::CommandBlock,
+    protocol::{Launch, Scripts},
+    shell,
+};
 use crate::{
     client::{Hold, MARKER},
     host::{
         cgroup::{self, Cgroup},
         process::{Pid, ProcId},
+        user::User,
     },
 };
 
@@ -43,6 +49,25 @@ pub struct Before {
     pub oom_score_adj: Option<String>,
 }
 
+/// Makes of a block that names a script alone the command that runs it, as it is to be run.
+pub fn arrange(scripts: &Scripts, block: &mut CommandBlock, streams: &mut Streams) -> io::Result<()> {
+    let script = block.args.first().map(PathBuf::from).unwrap_or_default();
+    let command = scripts.command(&script, &shell::first_line(&script)).map_err(io::Error::other)?;
+    if command.reads_script {
+        streams.input = Some(shell::in_memory(&script)?);
+    }
+    block.args = command.words;
+    if let Some(user) = &scripts.user {
+        // The runner's folder is closed to others.
+        block.dir = PathBuf::from("/");
+        block.env.retain(|(key, _)| key != "XDG_RUNTIME_DIR");
+        let own =
+            [("HOME", &user.home), ("USER", &user.name), ("LOGNAME", &user.name), ("SHELL", &user.shell)];
+        block.env.extend(own.map(|(key, value)| (key.into(), value.into())));
+    }
+    Ok(())
+}
+
 /// Starts `block` for `launch` under `holds`. The process leads its own group, or is in the group of `beside`.
 pub fn start(
     block: &CommandBlock,
@@ -53,10 +78,10 @@ pub fn start(
     before: &Before,
     beside: Option<Pid>,
 ) -> io::Result<ProcId> {
-    let mut words = launch.shell.iter().map(Into::into).chain(block.args.iter().cloned());
+    let mut words = block.args.iter();
     let program =
         words.next().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no command was given"))?;
-    let mut command = Command::new(&program);
+    let mut command = Command::new(program);
     command
         .args(words)
         .current_dir(&block.dir)
@@ -70,6 +95,8 @@ pub fn start(
     let mask = Mode::from_raw_mode(block.umask);
     let procs = cgroup.map(Cgroup::procs_fd).transpose()?;
     let oom = before.oom_score_adj.clone();
+    let user = launch.scripts.as_ref().and_then(|scripts| scripts.user.as_ref());
+    let user = user.map(|user| (user.uid, user.gid, user.gids()));
     // SAFETY: the closure runs between fork and exec; it makes system calls only and allocates nothing.
     unsafe {
         command.pre_exec(move || {
@@ -82,6 +109,10 @@ pub fn start(
                     open(c"/proc/self/oom_score_adj", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
                 rustix::io::write(&file, score.as_bytes())?;
             }
+            // The last: after it nothing of root's can be done any more.
+            if let Some((uid, gid, groups)) = &user {
+                User::become_thread(*uid, *gid, groups)?;
+            }
             Ok(())
         });
     }
@@ -90,7 +121,9 @@ pub fn start(
         let dir = block.dir.display();
         let is_dir = block.dir.is_dir();
         let kind = if is_dir { error.kind() } else { io::ErrorKind::NotADirectory };
-        io::Error::new(kind, format!("`{program}` can't be started in {dir}: {error}"))
+        let hint =
+            if kind == io::ErrorKind::NotFound { "; is it installed, and on the runner's PATH?" } else { "" };
+        io::Error::new(kind, format!("`{program}` can't be started in {dir}: {error}{hint}"))
     })?;
     let pid = Pid::of_child(&child);
     ProcId::of_unreaped(pid).ok_or_else(|| io::Error::other("the command ended before it could be seen"))

@@ -291,8 +291,11 @@ impl Service {
         let (Some(block), Some(output), Some(error)) = (fds.next(), fds.next(), fds.next()) else {
             return Err(io::Error::other("the run stage sent no command"));
         };
-        let block = CommandBlock::from_memory(&block)?;
-        let streams = Streams { input: fds.next(), output, error };
+        let mut block = CommandBlock::from_memory(&block)?;
+        let mut streams = Streams { input: fds.next(), output, error };
+        if let Some(scripts) = &self.launch.scripts {
+            script::arrange(scripts, &mut block, &mut streams)?;
+        }
         let beside = if self.launch.in_session { from.peer().and_then(group_of) } else { None };
         self.start_block(&block, streams, beside)
     }
