@@ -181,8 +181,8 @@ fn end_older_try(launch: &Launch) -> Result<Option<Token>, String> {
     info!(%older, "an older try of this job is taken over");
     let folder = JobFolder::of(&launch.state, older);
     if let Ok(connection) = Connection::open(&folder) {
-        let yielded =
-            connection.ask(&Ask::Yield, &[]).and_then(|()| wait_for_end(&connection, YIELD_PATIENCE));
+        let patience = YIELD_PATIENCE + cleanup_time(&folder);
+        let yielded = connection.ask(&Ask::Yield, &[]).and_then(|()| wait_for_end(&connection, patience));
         if let Err(error) = yielded {
             return Err(format!(
                 "an older try of this job (its keeper: {}) does not end: {error}",
@@ -203,6 +203,12 @@ fn end_older_try(launch: &Launch) -> Result<Option<Token>, String> {
             Ok(None)
         }
     }
+}
+
+/// How long the cleanup of the driver that an older try wraps may take.
+fn cleanup_time(folder: &JobFolder) -> Duration {
+    let driver = folder.read_record().ok().and_then(|record| record.driver);
+    driver.map_or(Duration::ZERO, |driver| driver.cleanup_timeout + driver.graceful_kill + driver.force_kill)
 }
 
 /// Passes on what the keeper tells, until the locks are held.

@@ -4,6 +4,7 @@
 use std::{
     io,
     os::fd::{AsFd, OwnedFd},
+    path::PathBuf,
     process::ExitStatus,
 };
 
@@ -16,16 +17,24 @@ use super::{
     service::{Event, Phase, Service},
 };
 use crate::{
+    client::CLEANUP_MARK,
     config::Survivors,
     host::{
         clock::{BootTime, sleep_until},
         ending::Patience,
         process::ProcId,
     },
+    lock::Token,
 };
 
 /// Tells the driver's cleanup that the job has lost its lock, and why: somebody else may have it.
 const LOST_VARIABLE: &str = "PIPELINE_LOCK_LOST";
+
+/// The mark of a cleanup's processes. It is another one than the job's, so that the run stage and the sentinel, which
+/// end a job before its lease ends, leave its cleanup alone.
+pub(super) fn mark(token: Token) -> String {
+    format!("{token}{CLEANUP_MARK}")
+}
 
 /// How it stands with a driver's cleanup.
 #[derive(Debug)]
@@ -104,7 +113,7 @@ impl Service {
         if let Stage::NotDue(rites) = &mut self.cleaning.stage
             && let Some(mut rites) = rites.take()
         {
-            rites.env.extend(script::own_variables(&self.launch, &self.holds));
+            rites.env.extend(script::own_variables(mark(self.launch.token), &self.holds));
             self.estate.folder().write_rites(&rites)?;
             self.cleaning.stage = Stage::Due(rites);
         }
@@ -123,16 +132,23 @@ impl Service {
             }
             Stage::NotDue(_) | Stage::Done(_) => return false,
         };
+        if !block.dir.is_dir() {
+            // The runner's folder of the job may be gone with the runner.
+            block.dir = PathBuf::from("/");
+        }
         if let Some(why) = &self.why_lost {
             block.env.push((LOST_VARIABLE.into(), why.into()));
         }
-        let started =
-            self.cleaning.take_streams().and_then(|streams| self.start_block(&block, streams, None));
+        block.env.extend(script::own_variables(mark(self.launch.token), &self.holds));
+        let streams = self.cleaning.take_streams();
+        // Not in the job's cgroup: who ends the job from outside of the keeper must not end this.
+        let started = streams.and_then(|streams| {
+            script::start(&block, &self.launch, streams, None, self.estate.before(), None)
+        });
         match started {
             Ok(process) => {
                 info!(pid = process.pid.get(), "the driver's cleanup is called");
                 self.cleaning.stage = Stage::Running { process, is_overdue: false };
-                self.note_deadline();
                 self.limit_cleanup();
                 true
             }
@@ -191,6 +207,5 @@ impl Service {
         info!(?cleaned, "the driver's cleanup is over");
         self.cleaning.stage = Stage::Done(cleaned);
         self.estate.folder().remove_rites();
-        self.note_deadline();
     }
 }

@@ -123,7 +123,11 @@ impl Service {
     }
 
     pub(super) fn end_processes(&self, patience: Patience) {
-        let (tree, events) = (self.estate.tree().clone(), self.events.clone());
+        let (mut tree, events) = (self.estate.tree().clone(), self.events.clone());
+        if !self.has_begun {
+            // What runs below a keeper that still waits is the cleanup of a dead one that it buries.
+            tree.root = None;
+        }
         tokio::spawn(async move {
             let ended = tree.end(patience).await;
             let _ = events.send(Event::ProcessesEnded(ended));

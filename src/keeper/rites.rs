@@ -13,7 +13,7 @@ use std::{
 use rustix::event::{PollFd, PollFlags, poll};
 use tracing::{info, warn};
 
-use super::{command::CommandBlock, folder::JobFolder};
+use super::{cleaning::mark, command::CommandBlock, folder::JobFolder};
 use crate::{
     client::{MARKER, Rites},
     config::Driver,
@@ -42,14 +42,23 @@ pub fn rites_of(state: &Path) -> Rites {
 
 /// Calls the cleanup if it is due. False: its processes can't be ended yet.
 fn perform(folder: &JobFolder, token: Token) -> io::Result<bool> {
-    let Some(block) = folder.read_rites()? else { return Ok(true) };
-    let Some(driver) = folder.read_record()?.driver else { return Ok(true) };
-    info!(%token, "the driver's cleanup is called for a keeper that is dead");
+    let driver = match folder.read_record() {
+        Ok(record) => record.driver,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(error),
+    };
+    let Some(driver) = driver else { return Ok(true) };
     let tree = JobTree {
-        marker: Some(Marker { name: MARKER.into(), value: token.to_string() }),
+        marker: Some(Marker { name: MARKER.into(), value: mark(token) }),
         exclude: vec![Pid::me()],
         ..JobTree::default()
     };
+    // What the keeper or an earlier burier had called, and did not see to its end.
+    if !tree.end_blocking(patience(&driver, true)).is_over() {
+        return Ok(false);
+    }
+    let Some(block) = folder.read_rites()? else { return Ok(true) };
+    info!(%token, "the driver's cleanup is called for a keeper that is dead");
     let in_time = start(&block).and_then(|process| wait(process, driver.cleanup_timeout));
     match &in_time {
         Ok(true) => {}

@@ -68,11 +68,10 @@ pub fn arrange(scripts: &Scripts, block: &mut CommandBlock, streams: &mut Stream
     Ok(())
 }
 
-/// Starts `block` for `launch` under `holds`. The process leads its own group, or is in the group of `beside`.
+/// Starts `block` for `launch`. The process leads its own group, or is in the group of `beside`.
 pub fn start(
     block: &CommandBlock,
     launch: &Launch,
-    holds: &[Hold],
     streams: Streams,
     cgroup: Option<&Cgroup>,
     before: &Before,
@@ -87,7 +86,6 @@ pub fn start(
         .current_dir(&block.dir)
         .env_clear()
         .envs(block.env.iter().map(|(k, v)| (k, v)))
-        .envs(own_variables(launch, holds))
         .stdin(streams.input.map_or_else(Stdio::null, Stdio::from))
         .stdout(streams.output)
         .stderr(streams.error)
@@ -129,9 +127,9 @@ pub fn start(
     ProcId::of_unreaped(pid).ok_or_else(|| io::Error::other("the command ended before it could be seen"))
 }
 
-/// What a command has from the keeper: the mark by which it is known as the job's, and what it can read of its locks.
-pub fn own_variables(launch: &Launch, holds: &[Hold]) -> Vec<(OsString, OsString)> {
-    let mut variables = vec![(MARKER.into(), launch.token.to_string().into())];
+/// What a command has from the keeper: the mark by which it is known, and what it can read of its locks.
+pub fn own_variables(mark: String, holds: &[Hold]) -> Vec<(OsString, OsString)> {
+    let mut variables = vec![(MARKER.into(), mark.into())];
     if !holds.is_empty() {
         let joined = |texts: Vec<String>| OsString::from(texts.join(","));
         variables.extend([

@@ -78,6 +78,7 @@ async fn serve_launch(
         waiting_cleanups: Vec::new(),
         given_back: false,
         over: false,
+        has_begun: false,
         cleaning: Cleaning::of(rites),
         launch,
         estate,

@@ -112,6 +112,8 @@ pub(super) struct Service {
     pub(super) given_back: bool,
     /// Whether the service is done and the process may end.
     pub(super) over: bool,
+    /// Whether the job had its locks, so that it may have processes below this one.
+    pub(super) has_begun: bool,
     /// How it stands with the wrapped driver's cleanup.
     pub(super) cleaning: Cleaning,
 }
@@ -215,6 +217,7 @@ impl Service {
 
     /// The job may begin.
     pub(super) fn ready(&mut self) {
+        self.has_begun = true;
         match self.cleaning_becomes_due() {
             Ok(()) => self.prepare.tell(&Tell::Ready { locks: locks::got(&self.holds) }),
             Err(error) => {
@@ -243,8 +246,6 @@ impl Service {
     /// Writes down until when all holds are proven, for the stage that watches over the keeper.
     pub(super) fn note_deadline(&self) {
         let deadline = self.holds.iter().filter_map(Hold::deadline).min();
-        // A wrapped driver's cleanup is nobody's to end before its own time.
-        let deadline = deadline.filter(|_| self.cleaning.process().is_none());
         self.estate.note_deadline(deadline);
     }
 
@@ -297,24 +298,8 @@ impl Service {
             script::arrange(scripts, &mut block, &mut streams)?;
         }
         let beside = if self.launch.in_session { from.peer().and_then(group_of) } else { None };
-        self.start_block(&block, streams, beside)
-    }
-
-    pub(super) fn start_block(
-        &self,
-        block: &CommandBlock,
-        streams: Streams,
-        beside: Option<Pid>,
-    ) -> io::Result<ProcId> {
-        script::start(
-            block,
-            &self.launch,
-            &self.holds,
-            streams,
-            self.estate.cgroup(),
-            self.estate.before(),
-            beside,
-        )
+        block.env.extend(script::own_variables(self.launch.token.to_string(), &self.holds));
+        script::start(&block, &self.launch, streams, self.estate.cgroup(), self.estate.before(), beside)
     }
 
     fn pass_on(&self, number: i32) {

@@ -141,6 +141,27 @@ fn a_cleanup_by_a_burier_is_bounded_too() {
 }
 
 #[test]
+fn a_waiter_that_is_canceled_while_it_buries_leaves_at_once_and_the_cleanup_goes_on() {
+    let host = host("");
+    host.driver_does("cleanup", &format!("{}touch {}/cleaned", host.gate("in"), host.path().display()));
+    let (dead, next) = (host.job(1).prepared(), host.job(2).attempt());
+    let waiting = next.prepare();
+    host.until_queued(&[2]);
+    dead.keeper().signal(Signal::KILL);
+    host.until_reached("in");
+    waiting.term();
+    waiting.end().with_code(2).with_text(&["the queue is left"]);
+    next.finish();
+    host.open("in");
+    eventually("the cleanup comes to its end", || cleaned(&host));
+    let third = host.job(3).prepared();
+    assert_eq!(host.driver_called("cleanup"), 1);
+    dead.finish();
+    third.finish();
+    host.is_clean_soon();
+}
+
+#[test]
 fn a_keeper_killed_in_the_drivers_cleanup_has_it_called_again() {
     let host = host("");
     host.driver_does("cleanup", &host.gate("in"));
@@ -232,6 +253,18 @@ fn a_keeper_that_is_told_to_end_calls_the_cleanup_before_it_releases() {
     assert_eq!(host.noted_holders("holders"), [1]);
     job.finish();
     assert_eq!(host.driver_called("cleanup"), 1);
+    host.is_clean_soon();
+}
+
+#[test]
+fn a_job_whose_folder_is_gone_is_cleaned_up() {
+    let host = host("");
+    notes_and_lingers(&host);
+    let job = host.job(1).prepared();
+    std::fs::remove_dir_all(&job.dir).unwrap();
+    // The keeper looks for the folder every ten seconds.
+    within(Duration::from_secs(15), "the lock is free", || host.holders().is_empty());
+    assert!(cleaned(&host));
     host.is_clean_soon();
 }
 

@@ -1,5 +1,7 @@
-"""Around another driver: the runner sees that driver, and the lock covers all that it does."""
+"""Around another driver: the runner sees that driver, and the lock covers all that it does. And scripts of another user."""
 
+import os
+import pwd
 from pathlib import Path
 
 import scripts
@@ -83,3 +85,27 @@ def wrapped_runner_killed(world):
     world.wait_free(20)
     world.expect(_calls(world, job) == ["prepare", "run", "cleanup", "cleaned"], f"calls: {_calls(world, job)}")
     world.expect_gone(job, 0.5)
+
+
+@scenario("run-as", settings={"run_as": "nobody"})
+def run_as(world):
+    """Under a runner that is root, with `run_as`: all of a job's scripts are the other user's, and end with the job."""
+    if os.geteuid() != 0:
+        world.expect(False, "NOT RUN: run_as needs root")
+    user = pwd.getpwnam("nobody")
+    for path, mode in ((world.root, 0o755), (world.marks_path, 0o666)):
+        path.chmod(mode)
+    runner = world.runner("a")
+    runner.folder.chmod(0o755)
+    for name in ("builds", "cache"):
+        (runner.folder / name).mkdir(exist_ok=True)
+        os.chown(runner.folder / name, user.pw_uid, user.pw_gid)
+    script = [*scripts.started(), "echo is=$(id -un) home=$HOME in=$(stat -c %U .)", scripts.CHILDREN["in a session of its own"], "exit 42"]
+    job = world.job(runner, script, after_script=["echo after=$(id -un)"])
+    job.wait_finished(30)
+    log = bytes(job.trace)
+    world.expect((job.status, job.failure_reason) == ("failed", "script_failure"), f"the job ended as {job.status} ({job.failure_reason})")
+    for text in (b"is=nobody home=/nonexistent in=nobody", b"after=nobody"):
+        world.expect(text in log, f"{text} is missing in {log}")
+    world.expect_gone(job, 0.5)
+    world.wait_free(2)
