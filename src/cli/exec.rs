@@ -52,12 +52,13 @@ pub fn run(args: ExecArgs, config: &Config) -> anyhow::Result<Exit> {
         runner: Some(ProcId::me()),
         tmpdir: None,
         job_timeout: None,
-        shell: Vec::new(),
+        scripts: None,
+        driver: None,
         in_session: true,
     };
     let mut log = JobLog::new(io::stderr(), false);
     let signals = Signals::handle()?;
-    let connection = Connection::of(spawn(&launch)?);
+    let connection = Connection::of(spawn(&launch, None)?);
     if let Some(exit) = wait_for_lock(&connection, &signals, &mut log)? {
         return Ok(exit);
     }
@@ -119,7 +120,8 @@ fn run_command(
         connection,
         deadline: folder.open_deadline()?,
         token,
-        relay: None,
+        relays: Vec::new(),
+        limits: None,
         signals,
         in_terminal: input.is_terminal(),
         notice: &mut |message| log.failure(message),
@@ -136,6 +138,8 @@ fn run_command(
             bury_now(folder, token);
             Exit::Lost
         }
+        // Only who has limits comes to these.
+        End::TimedOut { .. } | End::Deaf => Exit::Lost,
         End::KeeperStalled => {
             log.failure("the lock could not be proven to be held any longer; the command was ended");
             Exit::Lost

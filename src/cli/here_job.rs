@@ -6,7 +6,7 @@ use std::env;
 use anyhow::Context;
 
 use crate::{
-    client::MARKER,
+    client::{CLEANUP_MARK, MARKER},
     config::{Config, JobFacts, JobVariables, decide},
     host::clock::hostname,
     lock::{LockName, Owner, Token, Who},
@@ -120,5 +120,6 @@ pub fn lock_name(named: Option<&str>, job: Option<&HereJob>, config: &Config) ->
 
 /// The token of the executor's job around this process, if there is one.
 pub fn executor_token() -> Option<Token> {
-    env::var(MARKER).ok()?.parse().ok()
+    let mark = env::var(MARKER).ok()?;
+    mark.strip_suffix(CLEANUP_MARK).unwrap_or(&mark).parse().ok()
 }

@@ -3,12 +3,14 @@
 
 use std::{
     collections::HashMap,
-    io,
+    fmt, io,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
+use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 use crate::{
@@ -29,12 +31,18 @@ use crate::{
 /// The environment variable by which a job's processes are known, as a last resort.
 pub const MARKER: &str = "PIPELINE_LOCK_MARK";
 
+/// What stands behind the token in the mark of what takes a job's environment down (a wrapped driver's cleanup).
+pub const CLEANUP_MARK: &str = ".cleanup";
+
 /// How long a hold by kernel lock may be without its file before it counts as dead: a keeper looks for its file
 /// every ten seconds, and makes one that was lost anew.
 const MISSING_FOR: Duration = Duration::from_secs(60);
 
 /// How long the survivors of a dead holder are killed before their hold is left to the next try.
 const BURIAL: Duration = Duration::from_secs(10);
+
+/// How long a look waits for a burial.
+const AT_ONCE: Duration = Duration::from_secs(2);
 
 /// How long a cgroup that has just lost its last process may take to be removable.
 const CGROUP_REMOVAL: Duration = Duration::from_millis(500);
@@ -73,12 +81,30 @@ fn pid_namespace() -> String {
     std::fs::read_link("/proc/self/ns/pid").map(|p| p.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
+/// What is to be done for a dead holder after the last of its processes and before its hold is ended.
+#[derive(Clone)]
+pub struct Rites(Arc<dyn Fn(Token) -> bool + Send + Sync>);
+
+impl Rites {
+    /// `perform` is called with the dead holder's token, and may take long. False: the hold can't be ended yet.
+    pub fn new(perform: impl Fn(Token) -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(perform))
+    }
+}
+
+impl fmt::Debug for Rites {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Rites")
+    }
+}
+
 /// The holds of this host.
 #[derive(Clone, Debug)]
 pub struct Here {
     presences: PresenceDir,
     bells: PathBuf,
     waiting: PathBuf,
+    rites: Option<Rites>,
 }
 
 impl Here {
@@ -88,7 +114,13 @@ impl Here {
             presences: PresenceDir::open(dir.join("holds"))?,
             bells: dir.join("bells"),
             waiting: dir.join("waiting"),
+            rites: None,
         })
+    }
+
+    /// As it is, with what is to be done for the dead.
+    pub fn with_rites(self, rites: Rites) -> Self {
+        Self { rites: Some(rites), ..self }
     }
 
     /// Makes `token` known as alive for as long as the result lives in this process.
@@ -144,6 +176,9 @@ impl Here {
             warn!(%token, left = ended.left.len(), blind = ended.blind, "processes of a dead holder can't be ended yet");
             return Found::Alive;
         }
+        if self.rites.as_ref().is_some_and(|Rites(perform)| !perform(token)) {
+            return Found::Alive;
+        }
         if let Some(cgroup) = &tree.cgroup {
             let _ = cgroup.remove(BootTime::now() + CGROUP_REMOVAL);
         }
@@ -169,18 +204,19 @@ pub(super) struct Graves {
     here: Option<Here>,
     liveness: Liveness,
     buried: HashMap<Token, Presence>,
+    burying: HashMap<Token, JoinHandle<Found>>,
     missing: HashMap<Token, Moment>,
 }
 
 impl Graves {
     pub(super) fn new(here: Option<Here>, liveness: Liveness) -> Self {
-        Self { here, liveness, buried: HashMap::new(), missing: HashMap::new() }
+        Self { here, liveness, buried: HashMap::new(), burying: HashMap::new(), missing: HashMap::new() }
     }
 
     /// Looks at the holders and at the head of the queue, and buries whom it finds dead. The result are the
     /// tokens of `state` that may be removed.
     pub(super) async fn look(&mut self, state: &LockState, me: Token, now: Moment) -> Vec<Token> {
-        let Some(here) = &self.here else { return Vec::new() };
+        let Some(here) = self.here.clone() else { return Vec::new() };
         let live = state.holders.iter().filter(|h| matches!(h.term, Term::Live { .. })).map(|h| h.token);
         let head = state.in_order().first().map(|w| w.token);
         let tokens: Vec<Token> = live.chain(head).filter(|token| *token != me).collect();
@@ -191,7 +227,7 @@ impl Graves {
                 gone.push(token);
                 continue;
             }
-            match bury_aside(here.clone(), token).await {
+            match self.bury(here.clone(), token).await {
                 Found::Alive => {
                     self.missing.remove(&token);
                 }
@@ -214,6 +250,20 @@ impl Graves {
         gone
     }
 
+    /// Burying can take long: it must hold up neither this process's renewals nor what its log says. What is not done
+    /// at once goes on aside, and until then the holder counts as alive.
+    async fn bury(&mut self, here: Here, token: Token) -> Found {
+        let begin = || tokio::task::spawn_blocking(move || here.bury(token));
+        let mut burial = self.burying.remove(&token).unwrap_or_else(begin);
+        match tokio::time::timeout(AT_ONCE, &mut burial).await {
+            Ok(found) => found.unwrap_or(Found::Alive),
+            Err(_) => {
+                self.burying.insert(token, burial);
+                Found::Alive
+            }
+        }
+    }
+
     /// The holds of the buried are ended: their files go.
     pub(super) fn close(&mut self, state: &LockState) {
         let over = |token: &Token| state.holder(*token).is_none() && state.waiter(*token).is_none();
@@ -226,11 +276,6 @@ impl Graves {
             }
         }
     }
-}
-
-/// Burying can take seconds: it must not hold up this process's renewals.
-async fn bury_aside(here: Here, token: Token) -> Found {
-    tokio::task::spawn_blocking(move || here.bury(token)).await.unwrap_or(Found::Alive)
 }
 
 #[cfg(test)]

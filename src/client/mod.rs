@@ -22,7 +22,7 @@ pub use builder::{DEFAULT_LEASE, DEFAULT_WAIT, Guard, Lock};
 pub use client_handle::Client;
 pub use clock::{Clock, HostClock};
 pub use error::{AcquireError, ReleaseError, humane};
-pub use here::{Found, Here, MARKER, Record};
+pub use here::{CLEANUP_MARK, Found, Here, MARKER, Record, Rites};
 pub use hold::{Hold, HoldStatus, HoldWatcher, Loss};
 pub use options::{AcquireOptions, Parting, Wish};
 pub use progress::{Held, Progress, Waiting, Why};

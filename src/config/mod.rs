@@ -8,6 +8,7 @@ mod ask;
 #[cfg(test)]
 mod bounds_tests;
 mod decision;
+mod driver;
 mod duration;
 mod environment;
 mod error;
@@ -48,6 +49,7 @@ mod words;
 mod yaml;
 
 pub use decision::{Decision, Origin, Origins, PassedOver, WantedLock};
+pub use driver::{Driver, DriverCommand};
 pub use duration::{DurationError, parse_duration, show_duration};
 pub use environment::Environment;
 pub use error::{ConfigError, NamedBy, Place, Problem};

@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::driver::Driver;
 use super::environment::Environment;
 use super::error::{ConfigError, Fault, Place, Problem};
 use super::manner::{WAIT_BOUNDS, WAITING_BOUNDS};
@@ -42,8 +43,14 @@ pub struct Config {
     pub history: bool,
     /// The time from TERM to KILL when a job has to be stopped.
     pub kill_grace: Duration,
-    /// The command that runs the job's script, never empty; the script's path is added to it.
-    pub shell: Vec<String>,
+    /// The command that runs the job's scripts, never empty; none: the one that fits the script.
+    pub shell: Option<Vec<String>>,
+    /// The words of a command that runs the shell, maybe none.
+    pub prefix: Vec<String>,
+    /// The user as whom the scripts run; none: the runner's own.
+    pub run_as: Option<String>,
+    /// The driver that does the jobs' work in the place of a shell.
+    pub driver: Option<Driver>,
     /// What becomes of processes that a job leaves behind.
     pub survivors: Survivors,
     /// What becomes of a running job whose runner has died.
@@ -89,6 +96,9 @@ pub(super) const FILE: Schema = Schema {
         "history",
         "kill_grace",
         "shell",
+        "prefix",
+        "run_as",
+        "driver",
         "survivors",
         "orphan",
         "builds_dir",
@@ -135,6 +145,14 @@ impl Config {
         let kill_grace = section.take("kill_grace");
         let place = place.or(kill_grace.as_ref().map(|item| item.place)).unwrap_or_default();
         let kill_grace = kill_grace.map(|item| item.duration(GRACE_BOUNDS)).transpose()?;
+        let driver = section.take("driver");
+        let scripts = ["shell", "prefix", "run_as"].map(|key| section.take(key));
+        if let (Some(driver), Some(other)) = (&driver, scripts.iter().flatten().next()) {
+            // A driver runs the scripts itself, with whatever shell it has, as whomever it likes.
+            let problem = Problem::Both { within: FILE.name, one: other.key, other: "driver" };
+            return Err(Fault::new(driver.place, problem));
+        }
+        let [shell, prefix, run_as] = scripts;
         let config = Self {
             source,
             store: section
@@ -148,7 +166,10 @@ impl Config {
             on_lost: section.opt("on_lost", Item::word)?.unwrap_or_default(),
             history: section.opt("history", Item::truth)?.unwrap_or(true),
             kill_grace: kill_grace.unwrap_or(seconds(10)),
-            shell: section.opt("shell", read_shell)?.unwrap_or_else(|| vec!["bash".to_owned()]),
+            shell: shell.map(read_command).transpose()?,
+            prefix: prefix.map(read_command).transpose()?.unwrap_or_default(),
+            run_as: run_as.map(read_user).transpose()?,
+            driver: driver.map(Driver::read).transpose()?,
             survivors: section.opt("survivors", Item::word)?.unwrap_or_default(),
             orphan: section.opt("orphan", Item::word)?.unwrap_or_default(),
             builds_dir: section.opt("builds_dir", Item::path)?,
@@ -173,7 +194,7 @@ impl Config {
     }
 }
 
-fn read_shell(item: Item) -> Result<Vec<String>, Fault> {
+fn read_command(item: Item) -> Result<Vec<String>, Fault> {
     let (key, place) = (item.key, item.place);
     let words = item.texts()?;
     if words.iter().any(|word| word.contains('\0')) {
@@ -191,6 +212,21 @@ fn read_shell(item: Item) -> Result<Vec<String>, Fault> {
         return Err(Fault::new(place, Problem::Value { key, why }));
     }
     Ok(words)
+}
+
+fn read_user(item: Item) -> Result<String, Fault> {
+    let (key, place) = (item.key, item.place);
+    let name = item.text()?;
+    let why = if name == "root" {
+        "as root the scripts run without this key: name another user, or drop it"
+    } else if name.starts_with('-')
+        || name.contains(|c: char| c == ':' || c.is_control() || c.is_whitespace())
+    {
+        "is no user's name"
+    } else {
+        return Ok(name);
+    };
+    Err(Fault::new(place, Problem::Value { key, why: why.into() }))
 }
 
 fn read_rules(item: Item) -> Result<Vec<Rule>, Fault> {

@@ -51,13 +51,14 @@ fn the_examples_in_the_annotated_file_are_right() {
 fn every_key_is_read() {
     let config = parse(
         "store: { local: { path: /x.db } }\nstate: /s\nlease: 40s\nheartbeat: 10s\nwait: 2h\nkill_grace: 5s\n\
-         shell: [bash, -l]\nsurvivors: wait\norphan: stop\nbuilds_dir: /b\ncache_dir: /c\n",
+         shell: [bash, -l]\nprefix: [nice, -n, '5']\nrun_as: ci\nsurvivors: wait\norphan: stop\nbuilds_dir: /b\ncache_dir: /c\n",
     )
     .unwrap();
     let seconds = Duration::from_secs;
     assert_eq!(config.store, StoreConfig::Local { path: "/x.db".into() });
     assert_eq!((config.lease, config.heartbeat, config.kill_grace), (seconds(40), seconds(10), seconds(5)));
-    assert_eq!((config.wait, config.shell), (seconds(7_200), vec!["bash".to_owned(), "-l".to_owned()]));
+    assert_eq!((config.wait, config.shell), (seconds(7_200), Some(vec!["bash".to_owned(), "-l".to_owned()])));
+    assert_eq!((config.prefix.join(" "), config.run_as.as_deref()), ("nice -n 5".to_owned(), Some("ci")));
     assert_eq!((config.survivors, config.orphan), (Survivors::Wait, Orphan::Stop));
     assert_eq!((config.builds_dir, config.cache_dir), (Some("/b".into()), Some("/c".into())));
     assert_eq!(config.state, PathBuf::from("/s"));
@@ -89,6 +90,14 @@ fn an_error_names_file_line_column_and_the_way_out() {
         ("wait:", "f.yaml:1:5: `wait`", "but is empty"),
         ("shell: bash -l", "f.yaml:1:8: `shell`", "write [bash, -l]"),
         ("shell: []", "f.yaml:1:8: `shell`", "at least one"),
+        ("prefix: nice -n 5", "f.yaml:1:9: `prefix`", "write [nice, -n, 5]"),
+        ("run_as: root", "f.yaml:1:9: `run_as`", "name another user"),
+        ("run_as: '-u'", "f.yaml:1:9: `run_as`", "no user's name"),
+        (
+            "run_as: ci\ndriver: { run_exec: /d }",
+            "f.yaml:2:9: the configuration has both `run_as`",
+            "`driver`",
+        ),
         ("survivors: keep", "f.yaml:1:12: `survivors`", "`kill`, `wait` or `leave`"),
         ("state: x", "f.yaml:1:8: `state`", "absolute"),
         ("builds_dir: ~/b", "f.yaml:1:13: `builds_dir`", "not expanded"),

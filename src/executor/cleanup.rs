@@ -3,16 +3,17 @@
 
 use std::{io, thread, time::Duration};
 
+use signal_hook::consts::SIGTERM;
 use tracing::warn;
 
-use super::{StageEnvironment, StageExit, run::job_of};
+use super::{Signals, StageEnvironment, StageExit, inner_cleanup::InnerCleanup, run::job_of};
 use crate::report;
 use crate::{
     host::{
         clock::BootTime,
         process::{Pid, ProcId, Signal},
     },
-    keeper::{Ask, Connection, Farewell, JobFolder, Tell, bury},
+    keeper::{Ask, Cleaned, Connection, Farewell, JobFolder, Tell, bury},
     lock::Token,
 };
 
@@ -44,14 +45,21 @@ pub fn cleanup(environment: &StageEnvironment) -> StageExit {
 }
 
 fn end(folder: &JobFolder, token: Token) -> anyhow::Result<Farewell> {
+    let mut inner = InnerCleanup::of(folder)?;
     let until = BootTime::now() + BURIAL;
     loop {
         // Again each time: one that could not serve a connection (the host is out of threads) may serve the next.
-        let asked = Connection::open(folder).and_then(|c| c.ask(&Ask::End, &[]).map(|()| c));
+        let asked = ask(folder, inner.as_ref());
+        if let Some(inner) = &mut inner {
+            inner.relay();
+        }
         if let Ok(connection) = asked
-            && let Some(farewell) = wait(&connection, folder)?
+            && let Some(farewell) = wait(&connection, folder, inner.as_ref().map(InnerCleanup::signals))?
         {
             return Ok(farewell);
+        }
+        if let Some(inner) = &inner {
+            inner.hand_to_the_burier(folder)?;
         }
         if let Some(farewell) = bury(folder, token)? {
             return Ok(farewell);
@@ -64,11 +72,29 @@ fn end(folder: &JobFolder, token: Token) -> anyhow::Result<Farewell> {
     }
 }
 
+/// Asks the keeper to end the job, with the wrapped driver's cleanup if there is one.
+fn ask(folder: &JobFolder, inner: Option<&InnerCleanup>) -> io::Result<Connection> {
+    let connection = Connection::open(folder)?;
+    match inner {
+        Some(inner) => inner.ask(&connection)?,
+        None => connection.ask(&Ask::End, &[])?,
+    }
+    Ok(connection)
+}
+
 /// Waits for the keeper's farewell; `None`: it has died, or was stopped and is killed now.
-fn wait(connection: &Connection, folder: &JobFolder) -> io::Result<Option<Farewell>> {
+fn wait(
+    connection: &Connection,
+    folder: &JobFolder,
+    signals: Option<&Signals>,
+) -> io::Result<Option<Farewell>> {
     let mut stopped_since = None;
     connection.set_patience(Some(LOOK_EVERY))?;
     loop {
+        if signals.is_some_and(|signals| signals.take().contains(&SIGTERM)) {
+            // The runner gives cleanup no more time: that is for the driver's cleanup to know.
+            connection.ask(&Ask::Signal { number: SIGTERM }, &[])?;
+        }
         match connection.hear() {
             Ok(Some(Tell::Ended(farewell))) => return Ok(Some(farewell)),
             Ok(Some(_)) => {}
@@ -115,5 +141,25 @@ fn report(farewell: &Farewell) -> StageExit {
     for failure in &farewell.failed {
         report::warn(&format!("pipeline-lock: {failure}"));
     }
-    if farewell.failed.is_empty() { StageExit::Success } else { StageExit::SystemFailure }
+    match (&farewell.cleaned, farewell.failed.is_empty()) {
+        (_, false) => StageExit::SystemFailure,
+        (None, true) => StageExit::Success,
+        (Some(cleaned), true) => told_of(cleaned),
+    }
+}
+
+/// What became of a wrapped driver's cleanup, in the runner's log.
+fn told_of(cleaned: &Cleaned) -> StageExit {
+    let (what, exit) = match cleaned {
+        Cleaned::Code(0) => return StageExit::Success,
+        Cleaned::Code(code) => (format!("ended with exit code {code}"), StageExit::Verbatim(*code)),
+        Cleaned::Signal(number) => (format!("was ended by signal {number}"), StageExit::Signal(*number)),
+        Cleaned::TimedOut(limit) => {
+            let what = format!("took longer than cleanup_exec_timeout ({limit:?}) and was ended");
+            (what, StageExit::SystemFailure)
+        }
+        Cleaned::NotStarted(why) => (format!("could not be called: {why}"), StageExit::SystemFailure),
+    };
+    report::warn(&format!("pipeline-lock: the driver's cleanup {what}; the lock is released nonetheless"));
+    exit
 }

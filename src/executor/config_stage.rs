@@ -1,49 +1,65 @@
-//! The config stage: hands the job's token, the state folder and the runner's identity to the other stages.
+//! The config stage: hands the job's token, the state folder and the runner's identity to the other stages. Around
+//! another driver its answer is that driver's, with this one's added to it.
 
-use std::{collections::BTreeMap, path::PathBuf};
-
-use serde::Serialize;
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::environment::{RUNNER_VARIABLE, STATE_VARIABLE, parent, show_process};
-use crate::{config::Config, keeper::TOKEN_VARIABLE, lock::Token};
+use super::{
+    environment::{RUNNER_VARIABLE, STATE_VARIABLE, parent, show_process},
+    inner_config::{self, ConfigFailure},
+};
+use crate::{
+    config::Config,
+    keeper::{DRIVER_PREFIX, TOKEN_VARIABLE},
+    lock::Token,
+};
 
-/// What the runner reads from the config stage's output.
-#[derive(Debug, Serialize)]
-struct Answer {
-    driver: Driver,
-    job_env: BTreeMap<&'static str, String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    builds_dir: Option<PathBuf>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cache_dir: Option<PathBuf>,
-    /// Jobs share this host's folder, whoever named it. Without this the runner takes it for a machine of the job's
-    /// own, and concurrent jobs of a project would work in the same directory.
-    builds_dir_is_shared: bool,
-}
-
-#[derive(Debug, Serialize)]
-struct Driver {
-    name: &'static str,
-    version: &'static str,
-}
-
-/// The config stage's output. With no `builds_dir` or `cache_dir` in the file, the runner's own stay.
-pub fn config(config: &Config) -> String {
-    let mut job_env = BTreeMap::new();
-    job_env.insert(TOKEN_VARIABLE, Token::new(Uuid::new_v4()).to_string());
-    job_env.insert(STATE_VARIABLE, config.state.to_string_lossy().into_owned());
-    if let Some(runner) = parent() {
-        job_env.insert(RUNNER_VARIABLE, show_process(runner));
-    }
-    let answer = Answer {
-        driver: Driver { name: "pipeline-lock", version: env!("CARGO_PKG_VERSION") },
-        job_env,
-        builds_dir_is_shared: true,
-        builds_dir: config.builds_dir.clone(),
-        cache_dir: config.cache_dir.clone(),
+/// The config stage's output. With no `builds_dir` or `cache_dir` in the file or from the wrapped driver, the
+/// runner's own stay.
+pub fn config(config: &Config) -> Result<String, ConfigFailure> {
+    let token = Token::new(Uuid::new_v4());
+    let mut answer = match &config.driver {
+        Some(driver) => inner_config::ask(driver, token)?,
+        None => Map::new(),
     };
-    serde_json::to_string(&answer).unwrap_or_default()
+    answer.insert("job_env".into(), job_env(config, token, answer.get("job_env")));
+    answer.insert("driver".into(), driver(answer.get("driver")));
+    // Jobs share this host's folder, whoever named it. Without this the runner takes it for a machine of the job's
+    // own, and concurrent jobs of a project would work in the same directory.
+    answer.entry("builds_dir_is_shared").or_insert(Value::Bool(true));
+    for (key, dir) in [("builds_dir", &config.builds_dir), ("cache_dir", &config.cache_dir)] {
+        if let Some(dir) = dir {
+            answer.entry(key).or_insert_with(|| json!(dir));
+        }
+    }
+    Ok(Value::Object(answer).to_string())
+}
+
+fn job_env(config: &Config, token: Token, inner: Option<&Value>) -> Value {
+    let mut env: Map<String, Value> = inner
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+        .map(|(key, value)| (format!("{DRIVER_PREFIX}{key}"), value.clone()))
+        .collect();
+    env.insert(TOKEN_VARIABLE.into(), json!(token.to_string()));
+    env.insert(STATE_VARIABLE.into(), json!(config.state.to_string_lossy()));
+    if let Some(runner) = parent() {
+        env.insert(RUNNER_VARIABLE.into(), json!(show_process(runner)));
+    }
+    Value::Object(env)
+}
+
+/// What the job's log says it runs with: "Using Custom executor with driver NAME VERSION...".
+fn driver(inner: Option<&Value>) -> Value {
+    let (name, version) = ("pipeline-lock", env!("CARGO_PKG_VERSION"));
+    match inner.and_then(|inner| inner["name"].as_str()) {
+        Some(other) => {
+            let inner_version = inner.and_then(|inner| inner["version"].as_str());
+            json!({ "name": format!("{name} {version}, {other}"), "version": inner_version })
+        }
+        None => json!({ "name": name, "version": version }),
+    }
 }
 
 #[cfg(test)]
@@ -55,8 +71,18 @@ mod tests {
     fn jobs_share_the_folder_for_builds_and_nothing_else_is_set_unless_the_file_does() {
         let environment = Environment { home: Some("/home/u".into()), ..Environment::default() };
         let config = Config::built_in(&environment).unwrap();
-        let answer: serde_json::Value = serde_json::from_str(&super::config(&config)).unwrap();
+        let answer: Value = serde_json::from_str(&super::config(&config).unwrap()).unwrap();
         assert_eq!(answer["builds_dir_is_shared"], true);
         assert!(answer.get("builds_dir").is_none() && answer.get("cache_dir").is_none(), "{answer}");
+    }
+
+    #[test]
+    fn the_jobs_log_names_both_drivers() {
+        let ours = format!("pipeline-lock {}, lxd", env!("CARGO_PKG_VERSION"));
+        assert_eq!(
+            driver(Some(&json!({ "name": "lxd", "version": "2" }))),
+            json!({ "name": ours, "version": "2" })
+        );
+        assert_eq!(driver(None)["name"], "pipeline-lock");
     }
 }

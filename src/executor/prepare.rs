@@ -5,14 +5,17 @@ use std::{io, time::Duration};
 use signal_hook::consts::{SIGHUP, SIGQUIT};
 use tracing::{info, warn};
 
-use super::{OBSOLETE, Signals, StageEnvironment, StageExit, Woken, requeued, run::job_of};
+use super::{
+    Limits, OBSOLETE, Signals, StageEnvironment, StageExit, Woken, inner, requeued, run::job_of,
+    run_as::scripts_of,
+};
 use crate::{
     client::Found,
     config::{Config, Decision, JobFacts, JobVariables, decide},
     host::clock::hostname,
     keeper::{
-        Ask, Connection, JobFolder, Last, Launch, LockWish, Tell, Terms, VERSION, newest_try, open_here,
-        spawn, wait_for_end, wait_for_farewell,
+        Ask, Connection, JobFolder, Last, Launch, LockWish, Scripts, Tell, Terms, VERSION, newest_try,
+        open_here, spawn, wait_for_end, wait_for_farewell,
     },
     lock::{Owner, Token, Who},
     report::JobLog,
@@ -42,6 +45,8 @@ enum Failure {
     Obsolete(String),
     /// prepare was told to end.
     Told,
+    /// The wrapped driver's.
+    Driver(StageExit),
 }
 
 /// Gets the job's locks, with `config` as it was read.
@@ -71,6 +76,7 @@ pub fn prepare(environment: &StageEnvironment, config: Result<Config, String>) -
             log.failure(&message);
             StageExit::BuildFailure(OBSOLETE)
         }
+        Err(Failure::Driver(exit)) => exit,
         Err(Failure::Told) => {
             log.note("told to end while waiting: the queue is left");
             StageExit::SystemFailure
@@ -99,13 +105,31 @@ fn prepare_job(environment: &StageEnvironment, config: &Config, log: &mut Log) -
     if decision.locks.is_empty() {
         log.note(&decision.why);
     }
-    let mut launch = launch_of(environment, config, &facts, &decision, token);
+    let scripts = match &config.driver {
+        Some(_) => None,
+        None => Some(scripts_of(config, log).map_err(Failure::System)?),
+    };
+    let mut launch = launch_of(environment, config, &facts, &decision, token, scripts);
     launch.replaces = end_older_try(&launch).map_err(Failure::System)?;
-    let connection = spawn(&launch).map(Connection::of).map_err(|error| {
+    let cleanup = config.driver.as_ref().and_then(|driver| driver.cleanup.as_ref());
+    let rites = cleanup.map(|cleanup| inner::block(cleanup, &[]));
+    let connection = spawn(&launch, rites.as_ref()).map(Connection::of).map_err(|error| {
         let folder = folder.path().display();
         Failure::System(format!("the keeper can't be started ({folder}): {error}; {}", advice(&error)))
     })?;
-    follow(&connection, &signals, log)
+    follow(&connection, &signals, log)?;
+    if let Some(driver) = &config.driver
+        && let Some(prepare) = &driver.prepare
+    {
+        let place = inner::Place { connection: &connection, folder: &folder, token, signals: &signals };
+        let limits = Limits::of(driver, Some(driver.prepare_timeout));
+        let ended = inner::run(&place, "prepare", &inner::block(prepare, &[]), limits, log);
+        return match ended.map_err(|error| Failure::System(format!("{error:#}")))? {
+            StageExit::Success | StageExit::Verbatim(0) => Ok(()),
+            exit => Err(Failure::Driver(exit)),
+        };
+    }
+    Ok(())
 }
 
 fn advice(error: &io::Error) -> &'static str {
@@ -124,6 +148,7 @@ fn launch_of(
     facts: &JobFacts,
     decision: &Decision,
     token: Token,
+    scripts: Option<Scripts>,
 ) -> Launch {
     let instance = facts.host.clone().unwrap_or_default();
     let pipeline = facts.pipeline_owner(decision.parent);
@@ -150,9 +175,11 @@ fn launch_of(
         state: config.state.clone(),
         terms: terms_of(config),
         runner: environment.runner,
+        // Where the runner starts its stages; TMPDIR is the same unless a wrapped driver sets another one.
         tmpdir: environment.tmpdir.clone(),
         job_timeout: facts.timeout,
-        shell: config.shell.clone(),
+        scripts,
+        driver: config.driver.clone(),
         in_session: false,
     }
 }
@@ -177,8 +204,8 @@ fn end_older_try(launch: &Launch) -> Result<Option<Token>, String> {
     info!(%older, "an older try of this job is taken over");
     let folder = JobFolder::of(&launch.state, older);
     if let Ok(connection) = Connection::open(&folder) {
-        let yielded =
-            connection.ask(&Ask::Yield, &[]).and_then(|()| wait_for_end(&connection, YIELD_PATIENCE));
+        let patience = YIELD_PATIENCE + cleanup_time(&folder);
+        let yielded = connection.ask(&Ask::Yield, &[]).and_then(|()| wait_for_end(&connection, patience));
         if let Err(error) = yielded {
             return Err(format!(
                 "an older try of this job (its keeper: {}) does not end: {error}",
@@ -199,6 +226,12 @@ fn end_older_try(launch: &Launch) -> Result<Option<Token>, String> {
             Ok(None)
         }
     }
+}
+
+/// How long the cleanup of the driver that an older try wraps may take.
+fn cleanup_time(folder: &JobFolder) -> Duration {
+    let driver = folder.read_record().ok().and_then(|record| record.driver);
+    driver.map_or(Duration::ZERO, |driver| driver.cleanup_timeout + driver.graceful_kill + driver.force_kill)
 }
 
 /// Passes on what the keeper tells, until the locks are held.

@@ -1,9 +1,6 @@
-//! From the script's pipe to the stage's own output, bytes as they are, in their order.
+//! From a command's pipe to the stage's own output, bytes as they are, in their order.
 
-use std::{
-    io,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
-};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
@@ -33,7 +30,17 @@ pub enum Moved {
 #[derive(Debug)]
 pub struct Relay {
     from: OwnedFd,
+    to: Sink,
     way: Way,
+}
+
+/// Where a relay leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sink {
+    /// This process's standard output.
+    Output,
+    /// This process's standard error.
+    Error,
 }
 
 /// How bytes are moved.
@@ -47,8 +54,21 @@ enum Way {
 
 impl Relay {
     /// Relays what comes from `from`.
-    pub const fn new(from: OwnedFd) -> Self {
-        Self { from, way: Way::Splice }
+    pub const fn new(from: OwnedFd, to: Sink) -> Self {
+        Self { from, to, way: Way::Splice }
+    }
+
+    /// The pipe, and where it leads: for who moves the bytes by other means.
+    pub fn into_ends(self) -> (OwnedFd, Sink) {
+        (self.from, self.to)
+    }
+
+    /// Where it goes.
+    pub fn sink(&self) -> BorrowedFd<'static> {
+        match self.to {
+            Sink::Output => rustix::stdio::stdout(),
+            Sink::Error => rustix::stdio::stderr(),
+        }
     }
 
     /// What to poll for reading.
@@ -61,10 +81,9 @@ impl Relay {
         self.way != Way::Discard
     }
 
-    /// Whether this process's output takes more without blocking.
-    pub fn has_room() -> bool {
-        let out = io::stdout();
-        let mut fds = [PollFd::from_borrowed_fd(out.as_fd(), PollFlags::OUT)];
+    /// Whether where it goes takes more without blocking.
+    pub fn has_room(&self) -> bool {
+        let mut fds = [PollFd::from_borrowed_fd(self.sink(), PollFlags::OUT)];
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
         poll(&mut fds, Some(&now)).is_ok_and(|n| n > 0)
     }
@@ -99,8 +118,7 @@ impl Relay {
     }
 
     fn splice(&self) -> Result<usize, Errno> {
-        let out = io::stdout();
-        splice(&self.from, None, out.as_fd(), None, CHUNK, SpliceFlags::NONBLOCK | SpliceFlags::MOVE)
+        splice(&self.from, None, self.sink(), None, CHUNK, SpliceFlags::NONBLOCK | SpliceFlags::MOVE)
     }
 
     fn copy(&self) -> Result<usize, Errno> {
@@ -108,7 +126,7 @@ impl Relay {
         let got = rustix::io::read(&self.from, &mut buffer)?;
         let mut rest = &buffer[..got];
         while !rest.is_empty() {
-            match rustix::io::write(io::stdout().as_fd(), rest) {
+            match rustix::io::write(self.sink(), rest) {
                 Ok(written) => rest = &rest[written..],
                 Err(Errno::INTR | Errno::AGAIN) => {}
                 Err(error) => return Err(error),

@@ -3,11 +3,14 @@
 use std::{ffi::OsString, io, os::fd::AsFd, path::Path};
 
 use rustix::pipe::{PipeFlags, pipe_with};
-use tracing::warn;
 
 use super::{
-    End, Signals, StageEnvironment, StageExit, Supervision, environment::script_environment, relay::Relay,
-    sentinel::Sentinel, supervise,
+    End, Limits, Signals, StageEnvironment, StageExit, Supervision,
+    environment::script_environment,
+    inner,
+    relay::{Relay, Sink},
+    sentinel::leave_sentinel,
+    supervise,
 };
 use crate::{
     keeper::{Ask, CommandBlock, Connection, JobFolder, VERSION, bury_now},
@@ -58,6 +61,11 @@ fn run_in(
             folder.log().display()
         );
     };
+    if let Some(driver) = folder.read_record()?.driver {
+        let place = inner::Place { connection: &connection, folder, token, signals: &signals };
+        let block = inner::block(&driver.run, &[script.into(), stage.into()]);
+        return inner::run(&place, stage, &block, Limits::of(&driver, None), log);
+    }
     let (source, sink) = pipe_with(PipeFlags::CLOEXEC)?;
     let block = CommandBlock::from_here(vec![OsString::from(script)], script_environment()).to_memory()?;
     let ask = Ask::Run { version: VERSION, stage: stage.to_owned() };
@@ -67,16 +75,14 @@ fn run_in(
         connection: &connection,
         deadline,
         token,
-        relay: Some(Relay::new(source)),
+        relays: vec![Relay::new(source, Sink::Output)],
+        limits: None,
         signals: &signals,
         in_terminal: false,
         notice: &mut |message| log.failure(message),
     })?;
     if let End::Exited { lost: None, left: Some(left), .. } = &end {
-        let (state, cgroup, kill_grace) = (folder.state().to_owned(), left.cgroup.clone(), left.kill_grace);
-        if let Err(error) = (Sentinel { state, token, cgroup, kill_grace }).start() {
-            warn!(%error, "nobody but the keeper watches over what the script left behind");
-        }
+        leave_sentinel(folder, token, left);
     }
     Ok(match end {
         End::Exited { lost: Some(_), .. } => StageExit::SystemFailure,
@@ -93,7 +99,8 @@ fn run_in(
             bury_now(folder, token);
             StageExit::SystemFailure
         }
-        End::KeeperStalled => {
+        // Only who has limits comes to the last two.
+        End::KeeperStalled | End::TimedOut { .. } | End::Deaf => {
             log.failure("the lock could not be proven to be held any longer; the job's processes were ended");
             StageExit::SystemFailure
         }

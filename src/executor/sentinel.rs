@@ -16,7 +16,10 @@ use std::{
 use rustix::event::{PollFd, PollFlags, poll};
 use tracing::{info, warn};
 
-use super::switch::{ABANDONED_GRACE, Outside, switch_time, until_the_lease};
+use super::{
+    supervise::Left,
+    switch::{ABANDONED_GRACE, Outside, switch_time, until_the_lease},
+};
 use crate::{
     host::clock::{BootTime, BootTimer},
     keeper::{Ask, Connection, JobFolder, bury_now, without_the_job},
@@ -37,6 +40,14 @@ pub struct Sentinel {
     pub cgroup: Option<PathBuf>,
     /// From TERM to KILL.
     pub kill_grace: Duration,
+}
+
+/// Leaves a sentinel with the processes that a stage's command left behind.
+pub(super) fn leave_sentinel(folder: &JobFolder, token: Token, left: &Left) {
+    let (state, cgroup, kill_grace) = (folder.state().to_owned(), left.cgroup.clone(), left.kill_grace);
+    if let Err(error) = (Sentinel { state, token, cgroup, kill_grace }).start() {
+        warn!(%error, "nobody but the keeper watches over what the command left behind");
+    }
 }
 
 impl Sentinel {

@@ -13,8 +13,10 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM};
 use tracing::{info, warn};
 
 use super::{
-    Signals,
-    relay::{Moved, Relay},
+    Limits, Signals,
+    flow::Flow,
+    limits::{Countdown, Due},
+    relay::Relay,
     switch::{ABANDONED_GRACE, Outside, switch_time, until_the_lease},
 };
 use crate::{
@@ -36,6 +38,8 @@ pub enum End {
     Exited {
         /// Its exit code.
         code: i32,
+        /// The signal, if one ended it.
+        signal: Option<i32>,
         /// Why the job must not go on, if so.
         lost: Option<String>,
         /// Processes that it left behind and that nobody but the keeper watches over.
@@ -48,6 +52,13 @@ pub enum End {
         /// Whether there is no such command.
         is_missing: bool,
     },
+    /// It took longer than its limits allow. What lives of it is the keeper's to end.
+    TimedOut {
+        /// As for a command that ended by itself.
+        left: Option<Left>,
+    },
+    /// It was told to end and lives on. It is the keeper's to end.
+    Deaf,
     /// The keeper died; the job's processes were ended from here.
     KeeperDied,
     /// The keeper did not renew in time; the job's processes were ended from here.
@@ -71,8 +82,10 @@ pub struct Supervision<'a> {
     pub deadline: Deadline,
     /// The job.
     pub token: Token,
-    /// The script's output, if it goes through this process.
-    pub relay: Option<Relay>,
+    /// The command's output, if it goes through this process: one relay for each stream.
+    pub relays: Vec<Relay>,
+    /// The times of the command; none: it may take as long as it likes.
+    pub limits: Option<Limits>,
     /// The signals to pass on.
     pub signals: &'a Signals,
     /// Whether a terminal tells the command of signals too, so that INT and QUIT need not be passed on.
@@ -97,19 +110,20 @@ struct Started {
 /// How the command ended.
 struct Exited {
     code: i32,
+    signal: Option<i32>,
     lost: Option<String>,
     left: bool,
 }
 
 struct Watch<'a> {
     job: Supervision<'a>,
+    flows: Vec<Flow>,
     timer: BootTimer,
+    countdown: Countdown,
+    is_overdue: bool,
     started: Option<Started>,
     exited: Option<Exited>,
     drain_until: Option<BootTime>,
-    /// After the drain: what was in the pipe at its end and still has to go on, however slow its reader is.
-    owed: Option<usize>,
-    output_waits: bool,
     terminations: u32,
 }
 
@@ -118,21 +132,23 @@ struct Watch<'a> {
 struct Found {
     keeper: bool,
     signals: bool,
-    source: bool,
-    room: bool,
+    /// The flows whose descriptors are ready, by their place.
+    flows: Vec<usize>,
 }
 
 impl<'a> Watch<'a> {
-    fn new(job: Supervision<'a>) -> io::Result<Self> {
+    fn new(mut job: Supervision<'a>) -> io::Result<Self> {
+        let flows = std::mem::take(&mut job.relays).into_iter().map(Flow::new).collect();
         Ok(Self {
-            job,
+            flows,
             timer: BootTimer::new()?,
+            countdown: Countdown::start(job.limits, BootTime::now()),
+            is_overdue: false,
             started: None,
             exited: None,
             drain_until: None,
-            owed: None,
-            output_waits: false,
             terminations: 0,
+            job,
         })
     }
 
@@ -141,18 +157,21 @@ impl<'a> Watch<'a> {
             if self.exited.is_some() && self.is_drained() {
                 return Ok(self.end());
             }
-            if self.exited.is_none() && self.is_overdue() {
-                warn!("the keeper gives no news and the lease is about to end");
-                self.end_job(until_the_lease(&self.job.deadline));
-                return Ok(End::KeeperStalled);
+            if self.exited.is_none() {
+                if self.is_overdue_for_the_lease() {
+                    warn!("the keeper gives no news and the lease is about to end");
+                    self.end_job(until_the_lease(&self.job.deadline));
+                    return Ok(End::KeeperStalled);
+                }
+                if let Some(end) = self.keep_limits() {
+                    return Ok(end);
+                }
             }
             let found = self.wait()?;
             if found.signals {
                 self.pass_signals_on();
             }
-            if (found.source || self.output_waits) && self.job.relay.is_some() {
-                self.relay(found.room);
-            }
+            found.flows.into_iter().for_each(|flow| self.flows[flow].ready());
             if found.keeper
                 && let Some(end) = self.hear()?
             {
@@ -162,25 +181,47 @@ impl<'a> Watch<'a> {
     }
 
     fn end(&mut self) -> End {
-        let Some(Exited { code, lost, left }) = self.exited.take() else { return End::KeeperDied };
+        let Some(Exited { code, signal, lost, left }) = self.exited.take() else { return End::KeeperDied };
         let left = self.started.as_ref().filter(|_| left && self.job.deadline.get().is_some());
         let left = left.map(|s| Left { cgroup: s.cgroup.clone(), kill_grace: s.kill_grace });
-        End::Exited { code, lost, left }
+        if self.is_overdue { End::TimedOut { left } } else { End::Exited { code, signal, lost, left } }
+    }
+
+    /// Does what the command's times ask for.
+    fn keep_limits(&mut self) -> Option<End> {
+        match self.countdown.due(BootTime::now())? {
+            Due::Term => {
+                self.is_overdue = true;
+                self.signal(SIGTERM);
+            }
+            Due::Kill => self.signal(SIGKILL),
+            Due::GiveUp => {
+                return Some(if self.is_overdue { End::TimedOut { left: None } } else { End::Deaf });
+            }
+        }
+        None
     }
 
     /// Whether the output of a command that has ended is passed on: all of it, or what there was when the time
     /// for draining was over.
     fn is_drained(&mut self) -> bool {
-        let Some(relay) = &self.job.relay else { return true };
+        if self.flows.iter().all(Flow::is_closed) {
+            return true;
+        }
         if self.drain_until.is_some_and(|until| BootTime::now() < until) {
             return false;
         }
-        *self.owed.get_or_insert_with(|| relay.pending()) == 0
+        self.drain_until = None;
+        // Each is asked: what it owes is settled at the first time.
+        let mut all = true;
+        for flow in &mut self.flows {
+            all &= flow.is_paid();
+        }
+        all
     }
 
     fn wait(&mut self) -> io::Result<Found> {
         self.timer.arm(self.next_time())?;
-        let out = io::stdout();
         let mut fds = vec![
             PollFd::new(self.job.connection.stream(), PollFlags::IN),
             PollFd::from_borrowed_fd(self.timer.as_fd(), PollFlags::IN),
@@ -190,34 +231,32 @@ impl<'a> Watch<'a> {
         }
         fds.extend(self.job.signals.descriptors().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         let signals = 2..fds.len();
-        let pipe: Option<(BorrowedFd<'_>, PollFlags)> = self.job.relay.as_ref().map(|relay| {
-            if self.output_waits && relay.needs_room() {
-                (out.as_fd(), PollFlags::OUT)
-            } else {
-                (relay.source(), PollFlags::IN)
-            }
-        });
-        fds.extend(pipe.map(|(fd, flags)| PollFd::from_borrowed_fd(fd, flags)));
+        let polled: Vec<(usize, (BorrowedFd<'_>, PollFlags))> =
+            self.flows.iter().enumerate().filter_map(|(at, flow)| Some((at, flow.to_poll()?))).collect();
+        fds.extend(polled.iter().map(|(_, (fd, flags))| PollFd::from_borrowed_fd(*fd, *flags)));
         match poll(&mut fds, None) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
         let ready = |fd: &PollFd<'_>| !fd.revents().is_empty();
-        let piped = pipe.is_some() && fds.last().is_some_and(ready);
+        let flows =
+            polled.iter().zip(&fds[signals.end..]).filter(|(_, fd)| ready(fd)).map(|((at, _), _)| *at);
         Ok(Found {
             keeper: self.exited.is_none() && ready(&fds[0]),
+            flows: flows.collect(),
             signals: fds[signals].iter().any(ready),
-            source: piped && !self.output_waits,
-            room: piped && self.output_waits,
         })
     }
 
     /// When to look even though nothing happens.
     fn next_time(&self) -> BootTime {
         let far = BootTime::now() + Duration::from_secs(3600);
-        let switch = self.exited.is_none().then(|| self.switch_time()).flatten();
-        let drain = self.drain_until.filter(|_| self.owed.is_none());
-        far.min(drain.unwrap_or(far)).min(switch.unwrap_or(far))
+        let times = if self.exited.is_some() {
+            [self.drain_until, None]
+        } else {
+            [self.switch_time(), self.countdown.next()]
+        };
+        times.into_iter().flatten().fold(far, BootTime::min)
     }
 
     fn switch_time(&self) -> Option<BootTime> {
@@ -225,22 +264,8 @@ impl<'a> Watch<'a> {
         switch_time(&self.job.deadline, grace)
     }
 
-    fn is_overdue(&self) -> bool {
+    fn is_overdue_for_the_lease(&self) -> bool {
         self.switch_time().is_some_and(|at| BootTime::now() >= at)
-    }
-
-    fn relay(&mut self, room: bool) {
-        let Some(relay) = &mut self.job.relay else { return };
-        if relay.needs_room() && !room && !Relay::has_room() {
-            self.output_waits = true;
-            return;
-        }
-        self.output_waits = false;
-        match relay.step() {
-            Moved::Some(bytes) => self.owed = self.owed.map(|owed| owed.saturating_sub(bytes)),
-            Moved::Nothing => {}
-            Moved::End => self.job.relay = None,
-        }
     }
 
     fn pass_signals_on(&mut self) {
@@ -252,14 +277,19 @@ impl<'a> Watch<'a> {
                 SIGINT | SIGQUIT if self.job.in_terminal => continue,
                 SIGTERM | SIGINT => {
                     self.terminations += 1;
+                    self.countdown.told(BootTime::now());
                     if self.terminations > 1 { SIGKILL } else { number }
                 }
                 other => other,
             };
-            info!(number, "a signal is passed on");
-            if let Err(error) = self.job.connection.ask(&Ask::Signal { number }, &[]) {
-                warn!(%error, "the keeper can't be told of a signal");
-            }
+            self.signal(number);
+        }
+    }
+
+    fn signal(&self, number: i32) {
+        info!(number, "a signal is passed on");
+        if let Err(error) = self.job.connection.ask(&Ask::Signal { number }, &[]) {
+            warn!(%error, "the keeper can't be told of a signal");
         }
     }
 
@@ -274,8 +304,8 @@ impl<'a> Watch<'a> {
                 self.started = Some(Started { process, cgroup, kill_grace });
                 Ok(None)
             }
-            Some(Tell::Exited { code, lost, left }) => {
-                self.exited = Some(Exited { code, lost, left });
+            Some(Tell::Exited { code, signal, lost, left }) => {
+                self.exited = Some(Exited { code, signal, lost, left });
                 self.drain_until = Some(BootTime::now() + DRAIN);
                 Ok(None)
             }

@@ -10,6 +10,7 @@ pub mod clock;
 pub mod ending;
 pub mod fd_passing;
 pub mod filesystem;
+pub mod given_folder;
 pub mod peer;
 mod pid;
 pub mod places;
@@ -19,6 +20,7 @@ pub mod process;
 pub mod scan;
 pub mod subreaper;
 pub mod tree;
+pub mod user;
 
 #[cfg(test)]
 mod testing;

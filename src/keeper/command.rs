@@ -41,6 +41,13 @@ impl CommandBlock {
 
     /// Writes the block into a memory file, to be sent to the keeper.
     pub fn to_memory(&self) -> io::Result<OwnedFd> {
+        let mut file = File::from(memfd_create("command", MemfdFlags::CLOEXEC)?);
+        file.write_all(&self.to_bytes())?;
+        Ok(file.into())
+    }
+
+    /// The block as bytes.
+    pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         let mut put = |text: &OsStr| {
             bytes.extend_from_slice(text.as_bytes());
@@ -56,9 +63,7 @@ impl CommandBlock {
             pair.push(value);
             put(&pair);
         }
-        let mut file = File::from(memfd_create("command", MemfdFlags::CLOEXEC)?);
-        file.write_all(&bytes)?;
-        Ok(file.into())
+        bytes
     }
 
     /// Reads a block that [`CommandBlock::to_memory`] wrote.
@@ -67,8 +72,12 @@ impl CommandBlock {
         file.rewind()?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
-        Self::parse(&bytes)
-            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "a broken command block"))
+        Self::from_bytes(&bytes)
+    }
+
+    /// Reads a block that [`CommandBlock::to_bytes`] made.
+    pub fn from_bytes(bytes: &[u8]) -> io::Result<Self> {
+        Self::parse(bytes).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "a broken command block"))
     }
 
     fn parse(bytes: &[u8]) -> Option<Self> {

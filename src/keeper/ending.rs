@@ -42,6 +42,11 @@ impl Ending {
         self.callers.drain(..).for_each(|caller| caller.tell(&told));
     }
 
+    /// Whether the locks go to somebody else after it.
+    pub(super) const fn gives_back(&self) -> bool {
+        !matches!(self.then, Then::Refuse)
+    }
+
     /// prepare was told to stop waiting.
     pub(super) fn leaving(caller: Link) -> Self {
         Self::new(Then::Release, Some(caller))

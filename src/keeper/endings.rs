@@ -1,6 +1,6 @@
 //! How a job ends, whoever ends it: its processes first, then its locks.
 
-use std::time::Duration;
+use std::{os::fd::OwnedFd, time::Duration};
 
 use tracing::{info, warn};
 
@@ -43,8 +43,19 @@ impl Service {
         if let Phase::Acquiring(task) = &self.phase {
             task.abort();
         }
-        let spared = ending.then == Then::Release && self.launch.terms.survivors == Survivors::Leave;
+        let gives_back = ending.gives_back();
         self.phase = Phase::Ending(Box::new(ending));
+        // A driver's cleanup may need what it left running; what still works is ended before it.
+        if gives_back && self.running.is_none() && self.clean() {
+            return;
+        }
+        self.end_survivors();
+    }
+
+    /// Of a job that ends, ends what survives, unless it may live on.
+    pub(super) fn end_survivors(&mut self) {
+        let Phase::Ending(ending) = &self.phase else { return };
+        let spared = ending.then == Then::Release && self.launch.terms.survivors == Survivors::Leave;
         if spared && self.running.is_none() {
             self.processes_ended(Ended::default());
         } else {
@@ -53,7 +64,8 @@ impl Service {
     }
 
     /// cleanup: by the policy for survivors.
-    pub(super) fn end_asked(&mut self, from: Link) {
+    pub(super) fn end_asked(&mut self, from: Link, fds: Vec<OwnedFd>) {
+        self.cleaning.take_over(fds);
         if matches!(self.phase, Phase::Acquiring(_)) && !self.prepare.is_alive() {
             // cleanup can be heard before the news that prepare was killed.
             self.park();
@@ -65,6 +77,7 @@ impl Service {
             Phase::Holding
                 if self.launch.terms.survivors == Survivors::Wait
                     && self.running.is_none()
+                    && !self.cleaning.is_due()
                     && !self.estate.tree().is_over() =>
             {
                 info!("cleanup waits for the job's processes to end by themselves");
@@ -114,12 +127,16 @@ impl Service {
         self.end_processes(Patience { term_grace: patience, kill_limit: KILL_LIMIT });
     }
 
-    fn end_processes(&self, mut patience: Patience) {
+    pub(super) fn end_processes(&self, mut patience: Patience) {
         if !subreaper::has_children() {
             // Nothing that ever descended from the keeper lives: a look at what else there may be is enough.
             patience = Patience { term_grace: Duration::ZERO, kill_limit: Duration::ZERO };
         }
-        let (tree, events) = (self.estate.tree().clone(), self.events.clone());
+        let (mut tree, events) = (self.estate.tree().clone(), self.events.clone());
+        if !self.has_begun {
+            // What runs below a keeper that still waits is the cleanup of a dead one that it buries.
+            tree.root = None;
+        }
         tokio::spawn(async move {
             let ended = tree.end(patience).await;
             let _ = events.send(Event::ProcessesEnded(ended));
@@ -144,6 +161,11 @@ impl Service {
             self.end_processes(Patience { term_grace: Duration::ZERO, kill_limit: KILL_LIMIT });
             return;
         }
+        let gives_back = ending.gives_back() || self.runner_gone;
+        if gives_back && self.clean() {
+            return;
+        }
+        let Phase::Ending(ending) = &mut self.phase else { return };
         match ending.then {
             Then::Release | Then::ReleaseAndRefuse => self.give_back(),
             Then::Yield => {
@@ -161,6 +183,9 @@ impl Service {
     fn give_back(&mut self) {
         let holds = std::mem::take(&mut self.holds);
         let client = self.client.clone().filter(|_| !self.given_back);
+        if let Phase::Ending(ending) = &mut self.phase {
+            ending.farewell.cleaned = self.cleaning.done();
+        }
         let Some(client) = client else {
             self.released(Farewell::default());
             return;

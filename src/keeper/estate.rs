@@ -81,8 +81,14 @@ impl Estate {
             owner: launch.owner.clone(),
             locks: launch.locks.iter().map(|wish| wish.name.clone()).collect(),
             store: launch.store.clone(),
+            driver: launch.driver.clone(),
         })?;
         peer::bind(&self.folder.socket()).context("the keeper's socket can't be made")
+    }
+
+    /// The keeper's folder.
+    pub(super) const fn folder(&self) -> &JobFolder {
+        &self.folder
     }
 
     /// The processes of the job.

@@ -10,8 +10,9 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use super::command::CommandBlock;
 use crate::{
-    config::StoreConfig,
+    config::{Driver, StoreConfig},
     lock::{LockName, Moment, Owner, Token},
 };
 
@@ -26,6 +27,8 @@ pub struct KeeperRecord {
     pub locks: Vec<LockName>,
     /// Where these locks are.
     pub store: StoreConfig,
+    /// The driver that does the job's work, if not a shell does.
+    pub driver: Option<Driver>,
 }
 
 /// The folder of one keeper: `<state>/jobs/<token>`, readable by its user alone.
@@ -90,6 +93,28 @@ impl JobFolder {
     /// Reads the record.
     pub fn read_record(&self) -> io::Result<KeeperRecord> {
         Ok(serde_json::from_slice(&fs::read(self.dir.join("keeper.json"))?)?)
+    }
+
+    /// Writes down what a wrapped driver's cleanup is to be called with, for whoever buries this keeper. From here on
+    /// it is due.
+    pub fn write_rites(&self, rites: &CommandBlock) -> io::Result<()> {
+        let part = self.dir.join("rites.part");
+        private(&part)?.write_all(&rites.to_bytes())?;
+        fs::rename(&part, self.dir.join("rites"))
+    }
+
+    /// What a wrapped driver's cleanup is to be called with; none if it isn't due, or was called.
+    pub fn read_rites(&self) -> io::Result<Option<CommandBlock>> {
+        match fs::read(self.dir.join("rites")) {
+            Ok(bytes) => CommandBlock::from_bytes(&bytes).map(Some),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The wrapped driver's cleanup was called.
+    pub fn remove_rites(&self) {
+        let _ = fs::remove_file(self.dir.join("rites"));
     }
 
     /// Opens the file of the deadline, for the keeper.

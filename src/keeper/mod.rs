@@ -1,6 +1,7 @@
 //! The process that owns a job's holds and processes, and the talk of the stages with it.
 
 mod bury;
+mod cleaning;
 mod command;
 mod connection;
 mod ending;
@@ -12,9 +13,11 @@ mod links;
 mod locks;
 mod open;
 mod protocol;
+mod rites;
 mod script;
 mod serve;
 mod service;
+mod shell;
 mod spawn;
 mod times;
 mod wire;
@@ -25,8 +28,9 @@ pub use command::CommandBlock;
 pub use connection::{Connection, wait_for_end, wait_for_farewell};
 pub use folder::{Deadline, JobFolder, KeeperRecord, newest_try};
 pub use open::{open_client, open_here, table_settings};
-pub use protocol::{Ask, Farewell, Got, Last, Launch, Tell, Terms, VERSION};
+pub use protocol::{Ask, Cleaned, Farewell, Got, Last, Launch, Scripts, Tell, Terms, VERSION};
 pub use serve::serve;
-pub use spawn::{TOKEN_VARIABLE, spawn, without_the_job};
+pub use shell::Misfit;
+pub use spawn::{DRIVER_PREFIX, TOKEN_VARIABLE, spawn, without_the_job};
 pub use times::{BEFORE_THE_LEASE, KILL_LIMIT};
 pub use wish::LockWish;

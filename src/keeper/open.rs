@@ -7,6 +7,7 @@ use std::{
 
 use anyhow::Context;
 
+use super::rites::rites_of;
 use crate::{
     client::{Client, Here},
     config::StoreConfig,
@@ -33,11 +34,12 @@ pub fn table_settings(config: &StoreConfig) -> DynamoDbSettings {
 }
 
 /// Opens what this host knows of the holds in a store: beside a local store, and for a table in the state
-/// folder.
+/// folder. Who buries a dead holder with it calls the cleanup of the driver that its keeper wrapped, too.
 pub fn open_here(config: &StoreConfig, state: &Path) -> anyhow::Result<Here> {
     let dir: PathBuf = match config {
         StoreConfig::Local { path } => LocalStore::dir_of(path)?,
         StoreConfig::Dynamodb { .. } => state.to_owned(),
     };
-    Here::open(&dir).with_context(|| format!("the folder {} can't be used", dir.display()))
+    let here = Here::open(&dir).with_context(|| format!("the folder {} can't be used", dir.display()))?;
+    Ok(here.with_rites(rites_of(state)))
 }

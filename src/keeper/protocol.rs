@@ -1,15 +1,15 @@
 //! What the stages and the keeper say to each other: JSON in frames over a unix socket, file descriptors
 //! beside them.
 
-use std::{path::PathBuf, time::Duration};
+use std::{os::unix::process::ExitStatusExt, path::PathBuf, process::ExitStatus, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
 use super::wish::LockWish;
 use crate::{
     client::Progress,
-    config::{Orphan, StoreConfig, Survivors},
-    host::process::ProcId,
+    config::{Driver, Orphan, StoreConfig, Survivors},
+    host::{process::ProcId, user::User},
     lock::{LockName, Owner, Token, Who},
 };
 
@@ -48,10 +48,24 @@ pub struct Launch {
     pub tmpdir: Option<PathBuf>,
     /// The job's own time limit.
     pub job_timeout: Option<Duration>,
-    /// The shell that runs the scripts, with its arguments.
-    pub shell: Vec<String>,
+    /// How the job's scripts are run; none: what a stage asks for is a whole command.
+    pub scripts: Option<Scripts>,
+    /// The driver that does the job's work, if not a shell does. Its cleanup comes beside the launch, as a
+    /// [`super::command::CommandBlock`] to be read from a descriptor.
+    pub driver: Option<Driver>,
     /// A command of a terminal (`exec`): it stays in the terminal's session and process group.
     pub in_session: bool,
+}
+
+/// How scripts are run.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Scripts {
+    /// The shell, with its arguments; none: the one that fits the script.
+    pub shell: Option<Vec<String>>,
+    /// The words of a command that runs the shell, maybe none.
+    pub prefix: Vec<String>,
+    /// As whom; none: as the keeper's own user.
+    pub user: Option<User>,
 }
 
 /// How the keeper does its work, as the file says.
@@ -90,7 +104,9 @@ pub enum Ask {
         /// Its number.
         number: i32,
     },
-    /// cleanup: the job is over; end what survives, give the locks back, and end.
+    /// cleanup: the job is over; end what survives, give the locks back, and end. A wrapped driver's cleanup comes
+    /// before that: beside this there may be a [`super::command::CommandBlock`] of it, with the environment of this
+    /// very stage, and descriptors for its standard output and error.
     End,
     /// A sentinel: it watches over the job until the keeper is gone.
     Watch,
@@ -139,6 +155,8 @@ pub enum Tell {
     Exited {
         /// Its exit code, or 128 and the signal that ended it.
         code: i32,
+        /// The signal that ended it, if one did.
+        signal: Option<i32>,
         /// Why the job must not go on, if so.
         lost: Option<String>,
         /// Whether processes of the job live on that nobody but the keeper watches over.
@@ -201,4 +219,29 @@ pub struct Farewell {
     pub left: usize,
     /// The place in the queue is kept for a moment, for a retry.
     pub parked: bool,
+    /// What became of the wrapped driver's cleanup, if it has one and it was due.
+    pub cleaned: Option<Cleaned>,
+}
+
+/// What became of a wrapped driver's cleanup.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Cleaned {
+    /// It ended with this code.
+    Code(i32),
+    /// A signal of this number ended it.
+    Signal(i32),
+    /// It took longer than it may and was ended.
+    TimedOut(Duration),
+    /// It could not be started.
+    NotStarted(String),
+}
+
+impl Cleaned {
+    /// How a command ended.
+    pub fn of(status: ExitStatus) -> Self {
+        match (status.code(), status.signal()) {
+            (Some(code), _) => Self::Code(code),
+            (None, signal) => Self::Signal(signal.unwrap_or(0)),
+        }
+    }
 }

@@ -13,6 +13,8 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tracing::{error, info};
 
 use super::{
+    cleaning::Cleaning,
+    command::CommandBlock,
     estate::Estate,
     folder::JobFolder,
     links::{self, Link},
@@ -30,13 +32,14 @@ use crate::{
 /// Serves the job that prepare sends over standard input, until it is over.
 pub fn serve() -> anyhow::Result<()> {
     let prepare = take_standard_input().context("the keeper's standard input is no socket of a stage")?;
-    let launch: Launch = match wire::receive(&prepare)? {
-        Some((launch, _)) => launch,
+    let (launch, rites): (Launch, _) = match wire::receive(&prepare)? {
+        Some(received) => received,
         None => return Ok(()),
     };
+    let rites = rites.first().map(CommandBlock::from_memory).transpose()?;
     let (folder, owner, token) =
         (JobFolder::of(&launch.state, launch.token), launch.owner.clone(), launch.token);
-    let served = in_runtime(launch, &prepare);
+    let served = in_runtime(launch, rites, &prepare);
     if let Err(cause) = &served {
         if !folder.is_recorded() {
             // It has asked for nothing yet, and `exec` has no cleanup.
@@ -49,12 +52,16 @@ pub fn serve() -> anyhow::Result<()> {
     served
 }
 
-fn in_runtime(launch: Launch, prepare: &UnixStream) -> anyhow::Result<()> {
+fn in_runtime(launch: Launch, rites: Option<CommandBlock>, prepare: &UnixStream) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(serve_launch(launch, prepare.try_clone()?))
+    runtime.block_on(serve_launch(launch, rites, prepare.try_clone()?))
 }
 
-async fn serve_launch(launch: Launch, prepare: UnixStream) -> anyhow::Result<()> {
+async fn serve_launch(
+    launch: Launch,
+    rites: Option<CommandBlock>,
+    prepare: UnixStream,
+) -> anyhow::Result<()> {
     anyhow::ensure!(launch.version == VERSION, "prepare speaks protocol {}, not {VERSION}", launch.version);
     info!(token = %launch.token, owner = %launch.owner, locks = ?launch.locks, "a keeper begins");
     subreaper::become_subreaper()?;
@@ -84,13 +91,15 @@ async fn serve_launch(launch: Launch, prepare: UnixStream) -> anyhow::Result<()>
         waiting_cleanups: Vec::new(),
         given_back: false,
         over: false,
+        has_begun: false,
+        cleaning: Cleaning::of(rites),
         launch,
         estate,
         events: events.clone(),
         prepare,
     };
     if service.launch.locks.is_empty() {
-        service.prepare.tell(&Tell::Ready { locks: Vec::new() });
+        service.ready();
     } else {
         match open_client(&service.launch.store, &service.launch.state).await {
             Ok(client) => {

@@ -10,6 +10,7 @@ use tokio::{
 use tracing::{info, warn};
 
 use super::{
+    cleaning::Cleaning,
     command::CommandBlock,
     ending::Ending,
     estate::Estate,
@@ -63,6 +64,8 @@ pub(super) enum Event {
     ReleaseIsSlow(super::protocol::Farewell),
     /// The runner is gone.
     RunnerGone,
+    /// The wrapped driver's cleanup takes longer than it may.
+    CleanupOverdue,
 }
 
 /// What the keeper is at.
@@ -113,6 +116,10 @@ pub(super) struct Service {
     pub(super) given_back: bool,
     /// Whether the service is done and the process may end.
     pub(super) over: bool,
+    /// Whether the job had its locks, so that it may have processes below this one.
+    pub(super) has_begun: bool,
+    /// How it stands with the wrapped driver's cleanup.
+    pub(super) cleaning: Cleaning,
 }
 
 impl Service {
@@ -150,6 +157,7 @@ impl Service {
             Event::Released(farewell) => self.released(farewell),
             Event::ReleaseIsSlow(so_far) => self.release_is_slow(so_far),
             Event::RunnerGone => self.runner_is_gone(),
+            Event::CleanupOverdue => self.cleanup_is_overdue(),
         }
     }
 
@@ -158,7 +166,7 @@ impl Service {
             Ask::Leave => self.end(Ending::leaving(from)),
             Ask::Run { version, stage } => self.run_asked(from, version, &stage, fds),
             Ask::Signal { number } => self.pass_on(number),
-            Ask::End => self.end_asked(from),
+            Ask::End => self.end_asked(from, fds),
             Ask::Watch => self.sentinel = Some(from),
             Ask::Yield => self.end(Ending::yielding(from)),
         }
@@ -198,7 +206,7 @@ impl Service {
             self.phase = Phase::Holding;
             self.watch_holds();
             self.note_deadline();
-            self.prepare.tell(&Tell::Ready { locks: locks::got(&self.holds, &self.launch.locks) });
+            self.ready();
             return;
         };
         warn!(error = %failure, "a lock was not got");
@@ -209,6 +217,19 @@ impl Service {
             self.park();
         } else {
             self.end(Ending::silently());
+        }
+    }
+
+    /// The job may begin.
+    pub(super) fn ready(&mut self) {
+        self.has_begun = true;
+        match self.cleaning_becomes_due() {
+            Ok(()) => self.prepare.tell(&Tell::Ready { locks: locks::got(&self.holds, &self.launch.locks) }),
+            Err(error) => {
+                let message = format!("what the driver's cleanup needs can't be written down: {error}");
+                self.prepare.tell(&Tell::Failed { message, ours: true, last: Last::No });
+                self.end(Ending::silently());
+            }
         }
     }
 
@@ -277,27 +298,28 @@ impl Service {
         let (Some(block), Some(output), Some(error)) = (fds.next(), fds.next(), fds.next()) else {
             return Err(io::Error::other("the run stage sent no command"));
         };
-        let block = CommandBlock::from_memory(&block)?;
-        let streams = Streams { input: fds.next(), output, error };
+        let mut block = CommandBlock::from_memory(&block)?;
+        let mut streams = Streams { input: fds.next(), output, error };
+        if let Some(scripts) = &self.launch.scripts {
+            script::arrange(scripts, &mut block, &mut streams)?;
+        }
         let beside = if self.launch.in_session { from.peer().and_then(ProcId::group_of) } else { None };
-        script::start(
-            &block,
-            &self.launch,
+        block.env.extend(script::own_variables(
+            self.launch.token.to_string(),
             &self.holds,
-            streams,
-            self.estate.cgroup(),
-            self.estate.before(),
-            beside,
-        )
+            &self.launch.locks,
+        ));
+        script::start(&block, &self.launch, streams, self.estate.cgroup(), self.estate.before(), beside)
     }
 
     fn pass_on(&self, number: i32) {
-        let Some(running) = &self.running else { return };
+        let running = self.running.as_ref().map(|running| running.process);
+        let Some(process) = running.or_else(|| self.cleaning.process()) else { return };
         let result = if self.launch.in_session {
             // The command is in the caller's own process group: the signal goes to it alone.
-            signal_of(number).map(|s| rustix::process::kill_process(running.process.pid.into(), s))
+            signal_of(number).map(|s| rustix::process::kill_process(process.pid.into(), s))
         } else {
-            signal_of(number).map(|s| rustix::process::kill_process_group(running.process.pid.into(), s))
+            signal_of(number).map(|s| rustix::process::kill_process_group(process.pid.into(), s))
         };
         if let Some(Err(error)) = result {
             info!(number, %error, "a signal could not be passed on");
@@ -310,6 +332,8 @@ impl Service {
         for (pid, status) in reaped.ended {
             if self.running.as_ref().is_some_and(|running| running.process.pid == pid) {
                 self.command_ended(status, reaped.children_left);
+            } else if self.cleaning.process().is_some_and(|process| process.pid == pid) {
+                self.cleanup_ended(status);
             }
         }
         if !reaped.children_left {
@@ -323,7 +347,7 @@ impl Service {
         let code = status.code().or_else(|| status.signal().map(|s| 128 + s)).unwrap_or(1);
         info!(code, "the stage's command has ended");
         let left = children_left && self.sentinel.is_none();
-        running.link.tell(&Tell::Exited { code, lost: self.why_lost.clone(), left });
+        running.link.tell(&Tell::Exited { code, signal: status.signal(), lost: self.why_lost.clone(), left });
         self.idle_since = BootTime::now();
         self.estate.note_left();
         if self.runner_gone && matches!(self.phase, Phase::Holding) {

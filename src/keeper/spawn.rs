@@ -4,26 +4,31 @@ use std::{
     fs::OpenOptions,
     io,
     os::{
-        fd::OwnedFd,
+        fd::{AsFd, OwnedFd},
         unix::{fs::OpenOptionsExt, net::UnixStream, process::CommandExt},
     },
     process::{Command, Stdio},
 };
 
-use super::{folder::JobFolder, protocol::Launch, wire};
+use super::{command::CommandBlock, folder::JobFolder, protocol::Launch, wire};
 
 /// The environment variable that holds the job's token in the stages' environment.
 pub const TOKEN_VARIABLE: &str = "PIPELINE_LOCK_TOKEN";
 
-/// Starts the keeper of `launch` and returns the connection on which it tells how it gets on. Where that can't be done
+/// What stands before the name of each variable that a wrapped driver's config stage asks for, in the stages'
+/// environment. So what it sets for itself (AWS_PROFILE, PATH, …) changes nothing for this program.
+pub const DRIVER_PREFIX: &str = "PIPELINE_LOCK_DRIVER_";
+
+/// Starts the keeper of `launch` and returns the connection on which it tells how it gets on. `rites`: what a wrapped
+/// driver's cleanup is to be called with, if the keeper has to call it by itself. Where that can't be done
 /// nothing is left.
-pub fn spawn(launch: &Launch) -> io::Result<UnixStream> {
+pub fn spawn(launch: &Launch, rites: Option<&CommandBlock>) -> io::Result<UnixStream> {
     let folder = JobFolder::of(&launch.state, launch.token);
     folder.create()?;
-    start(launch, &folder).inspect_err(|_| folder.remove(&launch.owner, launch.token))
+    start(launch, rites, &folder).inspect_err(|_| folder.remove(&launch.owner, launch.token))
 }
 
-fn start(launch: &Launch, folder: &JobFolder) -> io::Result<UnixStream> {
+fn start(launch: &Launch, rites: Option<&CommandBlock>, folder: &JobFolder) -> io::Result<UnixStream> {
     folder.point(&launch.owner, launch.token)?;
     let (ours, theirs) = UnixStream::pair()?;
     let log = OpenOptions::new().create(true).append(true).mode(0o600).open(folder.log())?;
@@ -50,7 +55,9 @@ fn start(launch: &Launch, folder: &JobFolder) -> io::Result<UnixStream> {
         });
     }
     command.spawn()?;
-    wire::send(&ours, launch, &[])?;
+    let rites = rites.map(CommandBlock::to_memory).transpose()?;
+    let fds: Vec<_> = rites.iter().map(AsFd::as_fd).collect();
+    wire::send(&ours, launch, &fds)?;
     Ok(ours)
 }
 
@@ -64,6 +71,7 @@ pub fn without_the_job(command: &mut Command) {
 fn is_of_the_job(key: &std::ffi::OsStr) -> bool {
     let key = key.as_encoded_bytes();
     key.starts_with(b"CUSTOM_ENV_")
+        || key.starts_with(DRIVER_PREFIX.as_bytes())
         || [crate::client::MARKER, TOKEN_VARIABLE, "JOB_RESPONSE_FILE", "BUILD_EXIT_CODE_FILE", "TMPDIR"]
             .iter()
             .any(|name| key == name.as_bytes())

@@ -229,10 +229,16 @@ impl Attempt {
         self.start(&["cleanup"]).end()
     }
 
+    /// Cleanup, but not yet what the runner does after it.
+    #[track_caller]
+    pub fn finish_but_the_folder(&self) -> Ended {
+        self.cleanup().with_code(0)
+    }
+
     /// The runner removes its folder after cleanup.
     #[track_caller]
     pub fn finish(&self) -> Ended {
-        let ended = self.cleanup().with_code(0);
+        let ended = self.finish_but_the_folder();
         fs::remove_dir_all(&self.dir).expect("the folder is the runner's own");
         ended
     }

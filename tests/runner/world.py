@@ -256,6 +256,7 @@ class World:
             "AWS_ACCESS_KEY_ID": "test",
             "AWS_SECRET_ACCESS_KEY": "test",
             "RUNNER_TEST_WORLD": str(self.root),
+            "RUNNER_TEST_LOCK": self.lock_name,
         }
 
     def _write_config(self, settings):
