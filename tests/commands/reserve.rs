@@ -98,7 +98,7 @@ fn release_ends_ones_own_reservation_only_unless_told_otherwise() {
     other.run(&["release", "--name", LOCK]).with_code(0).with_text(&["nothing to release"]);
     // The other's reservation takes the place of mine: a late release of mine leaves it.
     reserve(&other, "other");
-    mine.run(&["release", "--name", LOCK]).with_code(0).with_text(&["this user's reservation is over"]);
+    mine.run(&["release", "--name", LOCK]).with_code(0).with_text(&["this user's reservation of lock"]);
     assert_eq!(mine.status_of(LOCK)["holders"][0]["reserved"], "other");
     mine.run(&["release", "--name", LOCK, "--reservation"]).with_code(0).with_text(&["is ended: other"]);
     mine.run(&["release", "--name", LOCK, "--reservation"]).with_code(0).with_text(&["no reservation"]);

@@ -43,6 +43,7 @@ fn the_driver_has_the_stages_own_environment_and_folder() {
             Some("gitlab.example.com/shop/web"),
             "{call}"
         );
+        assert_eq!(seen.remove("PIPELINE_LOCK_SLOT").as_deref(), Some("0"));
         let fence: u64 = seen.remove("PIPELINE_LOCK_FENCE").unwrap().parse().unwrap();
         assert!(fence > 0);
         let mark = job.token() + if call == "cleanup" { ".cleanup" } else { "" };
