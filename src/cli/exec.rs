@@ -124,7 +124,7 @@ fn run_command(
         limits: None,
         signals,
         in_terminal: input.is_terminal(),
-        notice: &mut |message| log.failure(message),
+        notice: &mut |message, calm| log.notice(message, calm),
     })?;
     Ok(match end {
         End::Exited { lost: Some(_), .. } => Exit::Lost,

@@ -5,7 +5,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinHandle,
+};
 use tracing::{info, warn};
 
 use super::{AcquireOptions, Client, Clock, Parting, ReleaseError};
@@ -124,7 +127,9 @@ struct Keeper {
     owner: Owner,
     token: Token,
     known: Arc<Mutex<LockState>>,
-    trouble: Arc<Mutex<String>>,
+    /// Asks for a renewal now.
+    hurry: Arc<Notify>,
+    trouble: watch::Sender<Option<String>>,
 }
 
 impl std::fmt::Debug for Keeper {
@@ -151,7 +156,8 @@ impl Hold {
             owner: request.owner,
             token: request.token,
             known: Arc::new(Mutex::new(state)),
-            trouble: Arc::default(),
+            trouble: watch::Sender::new(None),
+            hurry: Arc::default(),
         };
         let renewing = match term {
             Term::Live { beat, lease } => {
@@ -215,13 +221,23 @@ impl Hold {
         HoldWatcher {
             status: self.status.clone(),
             clock: self.keeper.client.clock.clone(),
-            trouble: self.keeper.trouble.clone(),
+            trouble: self.keeper.trouble.subscribe(),
         }
     }
 
     /// As [`HoldWatcher::lost`].
     pub async fn lost(&self, margin: Duration) -> Loss {
         self.watcher().lost(margin).await
+    }
+
+    /// Why renewals are not answered now, if so: told once for each outage, and when it is over.
+    pub fn trouble(&self) -> watch::Receiver<Option<String>> {
+        self.keeper.trouble.subscribe()
+    }
+
+    /// Renews now, without waiting for the next time.
+    pub fn renew_now(&self) {
+        self.keeper.hurry.notify_one();
     }
 
     /// How it will be given back.
@@ -274,7 +290,7 @@ impl Hold {
 pub struct HoldWatcher {
     status: watch::Receiver<HoldStatus>,
     clock: Arc<dyn Clock>,
-    trouble: Arc<Mutex<String>>,
+    trouble: watch::Receiver<Option<String>>,
 }
 
 impl HoldWatcher {
@@ -307,8 +323,7 @@ impl HoldWatcher {
     }
 
     fn cause(&self) -> String {
-        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if trouble.is_empty() { "no renewal was answered".into() } else { trouble }
+        self.trouble.borrow().clone().unwrap_or_else(|| "no renewal was answered".into())
     }
 }
 
@@ -347,6 +362,7 @@ impl Keeper {
             let started = self.client.clock.now();
             match self.client.store.renew(&self.name, self.token, beat).await {
                 Ok(Renewal::Renewed(state)) => {
+                    self.note_trouble(None);
                     sent = started;
                     let loss = match state.standing(self.token, &self.owner) {
                         Standing::Revoked { by } => Some(Loss::Revoked { by }),
@@ -365,7 +381,7 @@ impl Keeper {
                 }
                 Err(error) => {
                     warn!(lock = %self.name, %error, "a renewal failed");
-                    *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = error.to_string();
+                    self.note_trouble(Some(error.to_string()));
                     next = self.client.clock.now().plus(RENEW_AGAIN.min(every));
                 }
             }
@@ -388,12 +404,26 @@ impl Keeper {
         });
     }
 
-    /// Returns at `next`, or soon after the lock's bell has rung.
+    /// Each outage is told once, with its first cause.
+    fn note_trouble(&self, trouble: Option<String>) {
+        self.trouble.send_if_modified(|known| {
+            let is_news = known.is_some() != trouble.is_some();
+            if is_news {
+                *known = trouble;
+            }
+            is_news
+        });
+    }
+
+    /// Returns at `next`, or soon after the lock's bell has rung, or when there is a hurry.
     async fn until(&self, next: Moment, mark: &mut Option<u64>) {
         let clock = &self.client.clock;
         while clock.now() < next {
             let look = if mark.is_some() { next.min(clock.now().plus(BELL_EVERY)) } else { next };
-            clock.sleep_until(look).await;
+            tokio::select! {
+                () = clock.sleep_until(look) => {}
+                () = self.hurry.notified() => return,
+            }
             let before = std::mem::replace(mark, self.mark());
             if before != *mark {
                 return;

@@ -94,7 +94,7 @@ pub(super) fn run(
         limits: Some(limits),
         signals: place.signals,
         in_terminal: false,
-        notice: &mut |message| log.failure(message),
+        notice: &mut |message, calm| log.notice(message, calm),
     })?;
     if let End::Exited { lost: None, left: Some(left), .. } | End::TimedOut { left: Some(left) } = &end {
         leave_sentinel(place.folder, place.token, left);

@@ -191,6 +191,7 @@ pub fn terms_of(config: &Config) -> Terms {
         heartbeat: config.heartbeat,
         kill_grace: config.kill_grace,
         survivors: config.survivors,
+        on_lost: config.on_lost,
         orphan: config.orphan,
         history: config.history,
     }

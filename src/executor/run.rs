@@ -79,7 +79,7 @@ fn run_in(
         limits: None,
         signals: &signals,
         in_terminal: false,
-        notice: &mut |message| log.failure(message),
+        notice: &mut |message, calm| log.notice(message, calm),
     })?;
     if let End::Exited { lost: None, left: Some(left), .. } = &end {
         leave_sentinel(folder, token, left);

@@ -90,8 +90,8 @@ pub struct Supervision<'a> {
     pub signals: &'a Signals,
     /// Whether a terminal tells the command of signals too, so that INT and QUIT need not be passed on.
     pub in_terminal: bool,
-    /// Says something in the job's log.
-    pub notice: &'a mut dyn FnMut(&str),
+    /// Says something in the job's log; whether it is good news.
+    pub notice: &'a mut dyn FnMut(&str, bool),
 }
 
 /// Waits until the command has ended and its output is passed on.
@@ -309,8 +309,8 @@ impl<'a> Watch<'a> {
                 self.drain_until = Some(BootTime::now() + DRAIN);
                 Ok(None)
             }
-            Some(Tell::Notice { message }) => {
-                (self.job.notice)(&message);
+            Some(Tell::Notice { message, calm }) => {
+                (self.job.notice)(&message, calm);
                 Ok(None)
             }
             Some(Tell::Refused { message, is_missing }) => Ok(Some(End::Refused { message, is_missing })),

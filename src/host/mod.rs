@@ -11,6 +11,7 @@ pub mod ending;
 pub mod fd_passing;
 pub mod filesystem;
 pub mod given_folder;
+pub mod jump;
 pub mod peer;
 mod pid;
 pub mod places;

@@ -97,10 +97,13 @@ impl Service {
 
     /// A hold is not to go on: the job's processes end before anyone else may have the lock.
     pub(super) fn lost(&mut self, lock: &str, loss: &Loss) {
+        if self.goes_on_without(lock, loss) {
+            return;
+        }
         let message = format!("lock {lock} was lost: {loss}; the job is ended");
         warn!(%lock, %loss, "a lock was lost");
         if let Some(running) = &self.running {
-            running.link.tell(&Tell::Notice { message: message.clone() });
+            running.link.tell(&Tell::Notice { message: message.clone(), calm: false });
         }
         self.why_lost.get_or_insert(message);
         if let Loss::Expiring { .. } = loss {

@@ -12,6 +12,7 @@ mod giving_back;
 mod links;
 mod locks;
 mod open;
+mod proof;
 mod protocol;
 mod rites;
 mod script;

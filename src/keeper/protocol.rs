@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::wish::LockWish;
 use crate::{
     client::Progress,
-    config::{Driver, Orphan, StoreConfig, Survivors},
+    config::{Driver, OnLost, Orphan, StoreConfig, Survivors},
     host::{process::ProcId, user::User},
     lock::{LockName, Owner, Token, Who},
 };
@@ -79,6 +79,9 @@ pub struct Terms {
     pub kill_grace: Duration,
     /// What becomes of processes that outlive the job.
     pub survivors: Survivors,
+    /// What becomes of a job whose hold is being lost.
+    #[serde(default)]
+    pub on_lost: OnLost,
     /// What becomes of a job whose runner is gone.
     pub orphan: Orphan,
     /// Whether the locks' histories are kept.
@@ -150,6 +153,9 @@ pub enum Tell {
     Notice {
         /// The text.
         message: String,
+        /// Whether it is good news.
+        #[serde(default)]
+        calm: bool,
     },
     /// The command has ended.
     Exited {

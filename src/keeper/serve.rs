@@ -82,6 +82,7 @@ async fn serve_launch(
         holds: Vec::new(),
         running: None,
         sentinel: None,
+        frozen_since: None,
         why_lost: None,
         unproven: Vec::new(),
         runner_gone: false,

@@ -25,9 +25,11 @@ use crate::{
     host::{
         clock::{BootTime, sleep_until},
         ending::Ended,
+        jump::LostTime,
         process::ProcId,
         subreaper,
     },
+    lock::Moment,
 };
 
 /// How long the place of a prepare that died is kept for its retry.
@@ -54,6 +56,8 @@ pub(super) enum Event {
     Acquired(Several),
     /// A hold's deadline moved.
     Renewed,
+    /// The store does not answer renewals, or does again.
+    Trouble { lock: String, trouble: Option<String> },
     /// A hold is not to go on.
     Lost { lock: String, loss: Loss },
     /// The job's processes were ended, or most of them.
@@ -103,6 +107,8 @@ pub(super) struct Service {
     /// Who watches over the job's processes between two stages.
     pub(super) sentinel: Option<Link>,
     pub(super) why_lost: Option<String>,
+    /// Since when nothing of the job moves, as this host has stood still and its locks are not proven.
+    pub(super) frozen_since: Option<Moment>,
     /// The locks whose holds could not be proven any longer.
     pub(super) unproven: Vec<String>,
     pub(super) runner_gone: bool,
@@ -130,6 +136,7 @@ impl Service {
             .into_iter()
             .map(signal)
             .collect::<Result<Vec<Signal>, _>>()?;
+        let mut time = LostTime::watch();
         while !self.over {
             let (first, rest) = ends.split_at_mut(1);
             let (second, third) = rest.split_at_mut(1);
@@ -139,6 +146,7 @@ impl Service {
                 _ = first[0].recv() => self.told_to_end(),
                 _ = second[0].recv() => self.told_to_end(),
                 _ = third[0].recv() => self.told_to_end(),
+                lost = time.lost() => self.time_was_lost(lost),
                 () = sleep_until(self.next_look()) => self.look_around(),
             }
         }
@@ -151,7 +159,8 @@ impl Service {
             Event::Closed { from } => self.closed(&from),
             Event::News(news) => self.prepare.tell(&Tell::News(news)),
             Event::Acquired(acquired) => self.acquired(acquired),
-            Event::Renewed => self.note_deadline(),
+            Event::Renewed => self.renewed(),
+            Event::Trouble { lock, trouble } => self.trouble(&lock, trouble),
             Event::Lost { lock, loss } => self.lost(&lock, &loss),
             Event::ProcessesEnded(ended) => self.processes_ended(ended),
             Event::Released(farewell) => self.released(farewell),
@@ -231,27 +240,6 @@ impl Service {
                 self.end(Ending::silently());
             }
         }
-    }
-
-    fn watch_holds(&self) {
-        for hold in &self.holds {
-            let (watcher, events) = (hold.watcher(), self.events.clone());
-            let (lock, margin) = (hold.name().to_string(), self.launch.terms.kill_grace);
-            tokio::spawn(async move {
-                let loss = watcher.lost(margin).await;
-                let _ = events.send(Event::Lost { lock, loss });
-            });
-            let (mut status, events) = (hold.watch(), self.events.clone());
-            tokio::spawn(async move {
-                while status.changed().await.is_ok() && events.send(Event::Renewed).is_ok() {}
-            });
-        }
-    }
-
-    /// Writes down until when all holds are proven, for the stage that watches over the keeper.
-    pub(super) fn note_deadline(&self) {
-        let deadline = self.holds.iter().filter_map(Hold::deadline).min();
-        self.estate.note_deadline(deadline);
     }
 
     fn run_asked(&mut self, from: Link, version: u32, stage: &str, fds: Vec<OwnedFd>) {

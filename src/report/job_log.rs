@@ -103,6 +103,11 @@ impl<W: Write> JobLog<W> {
         self.colored(RED, &format!("pipeline-lock: {}", message.join("\n  ")));
     }
 
+    /// Says in the middle of a script's output what becomes of the job's locks.
+    pub fn notice(&mut self, message: &str, calm: bool) {
+        if calm { self.note(message) } else { self.failure(message) }
+    }
+
     /// Says something by the way.
     pub fn note(&mut self, message: &str) {
         self.line(&format!("pipeline-lock: {}", clean(message)));

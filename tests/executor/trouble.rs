@@ -95,10 +95,37 @@ fn an_outage_shorter_than_the_lease_harms_nobody() {
     }
     assert_eq!(beat(&second), before, "it is the same hold");
     first.open("go");
-    let ended = run.end().with_code(0).with_text(&["finished"]);
+    let ended = run.end().with_code(0).with_text(&[
+        "finished",
+        "can't be renewed now",
+        "is ended in",
+        "is renewed again",
+    ]);
     assert!(!ended.text().contains("lost"), "{}", ended.text());
     job.finish();
     waiting.end().with_code(0);
+    next.finish();
+    second.is_clean_soon();
+    first.nothing_is_left();
+}
+
+#[test]
+fn a_job_may_go_on_without_its_lock_where_the_file_says_so() {
+    let (proxy, first, second) = two_hosts("on_lost: continue");
+    let (job, next) = (first.job(1).prepared(), second.job(2).attempt());
+    let run = job.run("build_script", &format!("{}echo finished", first.gate("go")));
+    first.until_reached("go");
+    let waiting = next.prepare();
+    second.until_queued(&[2]);
+    proxy.cut();
+    waiting.end().with_code(0).with_text(&["lease ran out"]);
+    run.says("GOES ON WITHOUT IT");
+    proxy.mend();
+    first.open("go");
+    run.end().with_code(0).with_text(&["finished", "can't be renewed now"]);
+    job.script_ends("echo after").with_code(0).with_text(&["after\n"]);
+    job.finish();
+    assert_eq!(second.holders(), [2], "its end takes nothing from the next holder");
     next.finish();
     second.is_clean_soon();
     first.nothing_is_left();

@@ -1,0 +1,158 @@
+//! The proof that the job still has its locks: what becomes of it while the store does not answer, when it is lost, and
+//! when this host has stood still.
+
+use std::time::Duration;
+
+use tracing::{info, warn};
+
+use super::{
+    protocol::Tell,
+    service::{Event, Phase, Service},
+};
+use crate::{
+    client::{Hold, HoldStatus, Loss, humane},
+    config::OnLost,
+    host::clock::BootTime,
+    lock::Moment,
+};
+
+impl Service {
+    /// Hears of each hold what becomes of it.
+    pub(super) fn watch_holds(&self) {
+        for hold in &self.holds {
+            let (watcher, events) = (hold.watcher(), self.events.clone());
+            let (lock, margin) = (hold.name().to_string(), self.launch.terms.kill_grace);
+            let mut later = hold.watch();
+            tokio::spawn(async move {
+                loop {
+                    let loss = watcher.clone().lost(margin).await;
+                    let may_come_back = matches!(loss, Loss::Expiring { .. });
+                    if events.send(Event::Lost { lock: lock.clone(), loss }).is_err() || !may_come_back {
+                        return;
+                    }
+                    // Of use to a job that goes on: a renewal that succeeds after all proves the hold anew.
+                    if later.wait_for(|status| is_proven(status, margin)).await.is_err() {
+                        return;
+                    }
+                }
+            });
+            let (mut status, events) = (hold.watch(), self.events.clone());
+            tokio::spawn(async move {
+                while status.changed().await.is_ok() && events.send(Event::Renewed).is_ok() {}
+            });
+            let (mut trouble, events) = (hold.trouble(), self.events.clone());
+            let lock = hold.name().to_string();
+            tokio::spawn(async move {
+                while trouble.changed().await.is_ok() {
+                    let trouble = trouble.borrow_and_update().clone();
+                    if events.send(Event::Trouble { lock: lock.clone(), trouble }).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    }
+
+    /// Writes down until when all holds are proven, for the stage that watches over the keeper. A job that goes on
+    /// without its locks has no such time.
+    pub(super) fn note_deadline(&self) {
+        let deadline = self.holds.iter().filter_map(Hold::deadline).min();
+        self.estate.note_deadline(deadline.filter(|_| self.launch.terms.on_lost == OnLost::Stop));
+    }
+
+    /// A renewal has succeeded, or a hold was lost.
+    pub(super) fn renewed(&mut self) {
+        self.note_deadline();
+        let Some(since) = self.frozen_since else { return };
+        let lease = self.launch.terms.lease;
+        let is_proven = |hold: &Hold| match hold.status() {
+            HoldStatus::Held { deadline } => deadline.is_none_or(|deadline| deadline >= since.plus(lease)),
+            HoldStatus::Lost { .. } => false,
+        };
+        if self.holds.iter().all(is_proven) {
+            self.thaw();
+            self.say(true, "the locks are still held: the job goes on".into());
+        }
+    }
+
+    /// The store does not answer a renewal, or answers again.
+    pub(super) fn trouble(&self, lock: &str, trouble: Option<String>) {
+        match trouble {
+            Some(trouble) => {
+                let left = self.holds.iter().filter_map(Hold::deadline).min().map(|deadline| {
+                    BootTime::from_boot(deadline.0)
+                        .before(self.launch.terms.kill_grace)
+                        .since(BootTime::now())
+                });
+                let then = match (self.launch.terms.on_lost, left) {
+                    (OnLost::Stop, Some(left)) => {
+                        format!("; the job is ended in {} unless that changes", humane(left))
+                    }
+                    _ => String::new(),
+                };
+                self.say(false, format!("lock {lock} can't be renewed now ({trouble}), trying on{then}"));
+            }
+            None => self.say(true, format!("lock {lock} is renewed again")),
+        }
+    }
+
+    /// Whether a job whose hold is lost so goes on without it, and says so.
+    pub(super) fn goes_on_without(&self, lock: &str, loss: &Loss) -> bool {
+        let goes_on = self.launch.terms.on_lost == OnLost::Continue
+            && matches!(loss, Loss::Expiring { .. } | Loss::Gone);
+        if goes_on {
+            warn!(%lock, %loss, "a lock was lost, and its job goes on");
+            self.say(
+                false,
+                format!(
+                    "lock {lock} was lost: {loss}. THE JOB GOES ON WITHOUT IT (`on_lost: continue`), and others \
+                     may run beside it"
+                ),
+            );
+        }
+        goes_on
+    }
+
+    /// This host has stood still while others went on: nothing of the job moves until it is proven that it still
+    /// has its locks.
+    pub(super) fn time_was_lost(&mut self, lost: Duration) {
+        let is_leased = self.holds.iter().any(|hold| hold.deadline().is_some());
+        if !is_leased || !matches!(self.phase, Phase::Holding | Phase::Draining) {
+            return;
+        }
+        if self.launch.terms.on_lost == OnLost::Stop {
+            warn!(?lost, "this host has stood still: the job is frozen until its locks are proven");
+            self.frozen_since = Some(Moment(BootTime::now().since_boot()));
+            if let Err(error) = self.estate.tree().freeze() {
+                warn!(%error, "not all of the job could be frozen");
+            }
+            let lost = humane(lost);
+            self.say(
+                false,
+                format!("this host has stood still for {lost}: the job is frozen until its locks are proven to be held"),
+            );
+        }
+        self.holds.iter().for_each(Hold::renew_now);
+    }
+
+    /// The job goes on, or is ended.
+    pub(super) fn thaw(&mut self) {
+        if self.frozen_since.take().is_some() {
+            info!("the job goes on");
+            if let Err(error) = self.estate.tree().thaw() {
+                warn!(%error, "some of the job may still be frozen");
+            }
+        }
+    }
+
+    fn say(&self, calm: bool, message: String) {
+        if let Some(running) = &self.running {
+            running.link.tell(&Tell::Notice { message, calm });
+        }
+    }
+}
+
+fn is_proven(status: &HoldStatus, margin: Duration) -> bool {
+    let left = |deadline: Moment| BootTime::from_boot(deadline.0).since(BootTime::now());
+    matches!(status, HoldStatus::Held { deadline } if deadline.is_none_or(|deadline| left(deadline) > margin))
+}
