@@ -4,7 +4,7 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 
-pub use super::operator_args::{HistoryArgs, ListArgs, ReserveArgs, UnlockArgs, WatchArgs};
+pub use super::operator_args::{ExplainArgs, HistoryArgs, ListArgs, ReserveArgs, UnlockArgs, WatchArgs};
 use super::store_args::StoreArgs;
 use crate::{config::parse_duration, lock::Token};
 
@@ -62,6 +62,8 @@ pub enum Command {
     History(HistoryArgs),
     /// Follow the locks as they change hands
     Watch(WatchArgs),
+    /// Which lock a job gets, by which rule, and why
+    Explain(ExplainArgs),
     /// End a hold: of a job that runs (which is ended first), of `acquire`, of the dead
     Unlock(UnlockArgs),
     /// Keep a lock from everyone for a while, for maintenance

@@ -1,13 +1,13 @@
 //! The CI job that a command is called from, as its own environment tells it. That is the caller's word about
 //! itself: it names locks on the command line, and decides nothing that others rely on.
 
-use std::env;
+use std::{collections::BTreeMap, env, ffi::OsString};
 
 use anyhow::Context;
 
 use crate::{
     client::{CLEANUP_MARK, MARKER},
-    config::{Config, JobFacts, JobVariables, decide},
+    config::{Config, Decision, JobFacts, JobVariables, PolicyError, decide},
     host::clock::hostname,
     lock::{LockName, Owner, Token, Who},
 };
@@ -22,7 +22,12 @@ pub struct HereJob {
 impl HereJob {
     /// The job, if this is one.
     pub fn find() -> Option<Self> {
-        let var = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
+        Self::of(own_variables())
+    }
+
+    /// The job that has these variables; none without CI_JOB_ID.
+    pub fn of(variables: BTreeMap<String, String>) -> Option<Self> {
+        let var = |name: &str| variables.get(name).filter(|value| !value.is_empty()).cloned();
         let job_id = var("CI_JOB_ID")?.parse().ok()?;
         let host = var("CI_SERVER_HOST").map(|host| match var("CI_SERVER_PORT").as_deref() {
             None | Some("443" | "80") => host,
@@ -46,13 +51,22 @@ impl HereJob {
             job_url: var("CI_JOB_URL"),
             timeout: None,
         };
-        let variables = env::vars().collect();
-        Some(Self { facts, variables })
+        Some(Self { facts, variables: variables.into_iter().collect() })
+    }
+
+    /// The job that the runner hands over, with these variables.
+    pub fn handed_over(facts: JobFacts, variables: BTreeMap<String, String>) -> Self {
+        Self { facts, variables: variables.into_iter().collect() }
+    }
+
+    /// What the file says about this job.
+    pub fn decide(&self, config: &Config) -> Result<Decision, PolicyError> {
+        decide(config, &self.facts, &self.variables)
     }
 
     /// The lock that the file's rules give this job.
     fn locks(&self, config: &Config) -> anyhow::Result<Vec<LockName>> {
-        Ok(decide(config, &self.facts, &self.variables)?.locks.into_iter().map(|lock| lock.name).collect())
+        Ok(self.decide(config)?.locks.into_iter().map(|lock| lock.name).collect())
     }
 
     /// The pipeline, as an owner.
@@ -83,6 +97,13 @@ impl HereJob {
             host: hostname(),
         }
     }
+}
+
+/// This process's variables, but for those that are no text: none of GitLab's is one of them.
+pub fn own_variables() -> BTreeMap<String, String> {
+    let text =
+        |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+    env::vars_os().filter_map(text).collect()
 }
 
 /// Who calls, when it is no job.

@@ -5,8 +5,8 @@ use std::{path::Path, process::ExitCode, time::Duration};
 use clap::Parser;
 
 use super::{
-    Cli, Command, Exit, acquire, args::TableCommand, exec, executor, history, keeper, list, logging, release,
-    reserve, sentinel, status, table, try_job, unlock, watch,
+    Cli, Command, Exit, acquire, args::TableCommand, exec, executor, explain, history, keeper, list, logging,
+    release, reserve, sentinel, status, table, try_job, unlock, watch,
 };
 use crate::{
     config::{self, Config},
@@ -45,6 +45,7 @@ fn run(command: Command, file: Option<&Path>) -> anyhow::Result<Exit> {
         Command::List(args) => list::run(&args, &config),
         Command::History(args) => history::run(&args, &config),
         Command::Watch(args) => watch::run(&args, &config),
+        Command::Explain(args) => explain::run(&args, &config),
         Command::Unlock(args) => unlock::run(&args, &config),
         Command::Reserve(args) => reserve::run(&args, &config),
         Command::Table(TableCommand::Create { store }) => table::create(&store, &config),

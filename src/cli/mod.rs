@@ -5,6 +5,7 @@ mod args;
 mod exec;
 mod executor;
 mod exit;
+mod explain;
 mod here_job;
 mod history;
 mod keeper;

@@ -1,6 +1,6 @@
 //! The options of the commands for those who look after the locks, with the help that people read.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 
@@ -137,6 +137,38 @@ pub struct WatchArgs {
     #[arg(long, value_parser = duration, value_name = "TIME", default_value = "2s")]
     pub interval: Duration,
     /// For programs: an object for each change, a line each
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `explain`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  pipeline-lock explain                                       in a job: which lock it gets, and why
+  pipeline-lock explain --project shop/web --ref main --environment production
+  pipeline-lock explain --project shop/web --var PIPELINE_LOCK=eu
+  pipeline-lock explain --job-json response.json --json
+
+Outside of a CI job, what is not said is as in `try`: the instance try.localhost, the ref main, not protected.
+--var CI_SERVER_HOST=HOST and --var CI_COMMIT_REF_PROTECTED=true say otherwise. Nothing is taken or written.")]
+pub struct ExplainArgs {
+    /// The project that the job is of
+    #[arg(long, value_name = "PATH", conflicts_with = "job_json")]
+    pub project: Option<String>,
+    /// The job's branch or tag
+    #[arg(long = "ref", value_name = "REF", conflicts_with = "job_json")]
+    pub git_ref: Option<String>,
+    /// The job's environment
+    #[arg(long, value_name = "NAME")]
+    pub environment: Option<String>,
+    /// A CI variable of the job
+    #[arg(long = "var", value_name = "NAME=VALUE")]
+    pub variables: Vec<String>,
+    /// The job as the runner hands it over (JOB_RESPONSE_FILE)
+    #[arg(long, value_name = "FILE")]
+    pub job_json: Option<PathBuf>,
+    /// For programs
     #[arg(long)]
     pub json: bool,
 }

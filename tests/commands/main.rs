@@ -6,6 +6,7 @@ mod harness;
 mod acquire;
 mod caller;
 mod exec;
+mod explain;
 mod list;
 mod pipeline;
 mod reserve;
