@@ -80,6 +80,10 @@ impl Mine {
             }
             removed += count;
         }
+        // A note of a hold that has ended is no news where there is more to do.
+        if removed == 0 && !self.reservations.is_empty() {
+            return Ok(());
+        }
         report::warn(&match removed {
             0 => format!("pipeline-lock: nothing to release: {last} does not hold lock {name}"),
             1 => format!("pipeline-lock: lock {name} is released"),

@@ -164,7 +164,8 @@ fn full_of(waiting: usize, full: Full) -> String {
 }
 
 fn held_by(holders: &[Held]) -> String {
-    if let Some((user, reason)) = holders.iter().find_map(|h| Some((&h.who.user, h.reserved.as_ref()?))) {
+    if let Some((who, reason)) = holders.iter().find_map(|h| Some((&h.who, h.reserved.as_ref()?))) {
+        let user = if who.user.is_empty() { format!("somebody on {}", who.host) } else { who.user.clone() };
         return format!("reserved by {user}: {reason}");
     }
     let Some(first) = holders.first() else { return "others wait for it".into() };

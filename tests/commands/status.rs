@@ -86,3 +86,26 @@ fn a_file_that_is_missing_is_told_once_with_its_cause() {
     assert!(text.contains("none.yaml"), "{text}");
     assert_eq!(text.matches("No such file").count(), 1, "{text}");
 }
+
+#[test]
+fn what_is_not_usual_about_a_hold_or_a_place_is_shown() {
+    let host = Host::local(
+        "locks: [{ name: '{CI_SERVER_HOST}/{CI_PROJECT_PATH}', limit: 2, order: newest, priority: 5 }]",
+    );
+    let holders = [host.job(1).prepared(), host.job(2).prepared()];
+    let waiter = host.job(3).attempt();
+    let waiting = waiter.prepare();
+    host.until_queued(&[3]);
+    host.run(&["status", LOCK]).with_code(0).with_text(&[", slot 1", ", priority 5, newest first"]);
+    let status = host.status_of(LOCK);
+    assert_eq!((&status["holders"][0]["slot"], &status["holders"][1]["slot"]), (&Value::Null, &json!(1)));
+    assert_eq!(
+        (&status["queue"][0]["priority"], &status["queue"][0]["order"]),
+        (&json!(5), &json!("newest"))
+    );
+    assert_eq!(status["queue"][0]["mode"], Value::Null, "the usual one");
+    holders.iter().for_each(|job| drop(job.finish()));
+    waiting.end().with_code(0);
+    waiter.finish();
+    host.is_clean_soon();
+}

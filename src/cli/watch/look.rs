@@ -83,3 +83,24 @@ impl Looks {
         happened
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lock::{Owner, Request, Term, Token};
+
+    #[test]
+    fn an_older_copy_of_what_was_seen_is_no_news() {
+        let name = LockName::new("a").unwrap();
+        let token = Token::new(uuid::Uuid::from_u128(1));
+        let old = LockState::new(EpochMs(7));
+        let mut new = old.clone();
+        new.request(&Request::new(Owner::alone(token), token, Term::Static { until: None }), false);
+        new.seal(EpochMs(8));
+        let mut looks = Looks::new(Which::One(name.clone()));
+        let mut look = |state: &LockState| {
+            looks.compare(&mut BTreeMap::from([(name.clone(), state.clone())]), EpochMs(9)).len()
+        };
+        assert_eq!([look(&old), look(&new), look(&old), look(&new)], [0, 1, 0, 0]);
+    }
+}
