@@ -68,6 +68,21 @@ fn the_driver_has_the_stages_own_environment_and_folder() {
 }
 
 #[test]
+fn the_drivers_cleanup_has_the_environment_of_its_own_stage() {
+    let host = host("");
+    let job = host.job(1).prepared();
+    let mut cleanup = job.command(&["cleanup"]);
+    cleanup.env("CUSTOM_ENV_CI_JOB_STATUS", "failed");
+    Stage::start(cleanup, false).end().with_code(0);
+    assert_eq!(
+        host.driver_environment("cleanup")["CUSTOM_ENV_CI_JOB_STATUS"],
+        "failed",
+        "not that of prepare"
+    );
+    host.is_clean_soon();
+}
+
+#[test]
 fn both_streams_come_out_as_they_are() {
     let host = host("");
     host.driver_does("prepare", "printf 'out\\0'; printf 'err\\377' >&2");
@@ -146,6 +161,7 @@ fn config_completes_the_drivers_answer() {
     for (key, value) in [("VM", "7"), ("AWS_PROFILE", "vm"), ("TMPDIR", "/vm")] {
         assert_eq!(seen[key], value, "what the driver asked for is there, as without the lock");
     }
+    assert!(!job.keeper().has("AWS_PROFILE=vm"), "and opens no lock table of ours");
     job.finish();
     host.is_clean_soon();
 }
