@@ -49,10 +49,7 @@ fn end(folder: &JobFolder, token: Token) -> anyhow::Result<Farewell> {
     let until = BootTime::now() + BURIAL;
     loop {
         // Again each time: one that could not serve a connection (the host is out of threads) may serve the next.
-        let asked = ask(folder, inner.as_ref());
-        if let Some(inner) = &mut inner {
-            inner.relay();
-        }
+        let asked = ask(folder, inner.as_mut());
         if let Ok(connection) = asked
             && let Some(farewell) = wait(&connection, folder, inner.as_ref().map(InnerCleanup::signals))?
         {
@@ -73,7 +70,7 @@ fn end(folder: &JobFolder, token: Token) -> anyhow::Result<Farewell> {
 }
 
 /// Asks the keeper to end the job, with the wrapped driver's cleanup if there is one.
-fn ask(folder: &JobFolder, inner: Option<&InnerCleanup>) -> io::Result<Connection> {
+fn ask(folder: &JobFolder, inner: Option<&mut InnerCleanup>) -> io::Result<Connection> {
     let connection = Connection::open(folder)?;
     match inner {
         Some(inner) => inner.ask(&connection)?,

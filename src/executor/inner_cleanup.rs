@@ -10,7 +10,6 @@ use std::{
 
 use super::{Signals, inner, inner::Pipes, relay::Sink};
 use crate::{
-    client::MARKER,
     host::clock::BootTime,
     keeper::{Ask, CommandBlock, Connection, JobFolder},
 };
@@ -21,7 +20,6 @@ const DRAIN: Duration = Duration::from_secs(1);
 /// The call, before and while it is done.
 pub(super) struct InnerCleanup {
     block: CommandBlock,
-    pipes: Option<Pipes>,
     relays: Vec<JoinHandle<()>>,
     signals: Signals,
 }
@@ -32,48 +30,36 @@ impl InnerCleanup {
         // Without a record there was no keeper that came as far as holding a lock.
         let driver = folder.read_record().ok().and_then(|record| record.driver);
         let Some(cleanup) = driver.and_then(|driver| driver.cleanup) else { return Ok(None) };
-        Ok(Some(Self {
-            block: inner::block(&cleanup, &[]),
-            pipes: Some(Pipes::new()?),
-            relays: Vec::new(),
-            signals: Signals::handle()?,
-        }))
+        Ok(Some(Self { block: inner::block(&cleanup, &[]), relays: Vec::new(), signals: Signals::handle()? }))
     }
 
     pub(super) const fn signals(&self) -> &Signals {
         &self.signals
     }
 
-    /// Asks the keeper to end the job with this as its cleanup.
-    pub(super) fn ask(&self, connection: &Connection) -> io::Result<()> {
+    /// Asks the keeper to end the job with this as its cleanup. Its output is passed on from now on, whether or not
+    /// anybody reads it: the cleanup must not stop for that.
+    pub(super) fn ask(&mut self, connection: &Connection) -> io::Result<()> {
+        let Pipes { relays, output, error } = Pipes::new()?;
         let memory = self.block.to_memory()?;
-        let Some(pipes) = &self.pipes else { return connection.ask(&Ask::End, &[memory.as_fd()]) };
-        connection.ask(&Ask::End, &[memory.as_fd(), pipes.output.as_fd(), pipes.error.as_fd()])
-    }
-
-    /// Passes its output on from now on, whether or not anybody reads it: the cleanup must not stop for that.
-    pub(super) fn relay(&mut self) {
-        let Some(pipes) = self.pipes.take() else { return };
-        for relay in pipes.relays {
+        connection.ask(&Ask::End, &[memory.as_fd(), output.as_fd(), error.as_fd()])?;
+        for relay in relays {
             let (from, to) = relay.into_ends();
             self.relays.push(thread::spawn(move || pass_on(from, to)));
         }
+        Ok(())
     }
 
     /// The keeper is dead: whoever buries it calls the cleanup with this stage's environment, if it is due.
     pub(super) fn hand_to_the_burier(&self, folder: &JobFolder) -> io::Result<()> {
         let Some(due) = folder.read_rites()? else { return Ok(()) };
         let mut block = self.block.clone();
-        let of_the_keeper = [
-            MARKER,
-            "PIPELINE_LOCK_NAME",
-            "PIPELINE_LOCK_FENCE",
-            "PIPELINE_LOCK_SLOT",
-            "PIPELINE_LOCK_RESOURCE",
-        ];
-        block
-            .env
-            .extend(due.env.into_iter().filter(|(key, _)| of_the_keeper.iter().any(|name| key == *name)));
+        // What the keeper added: its mark, and what can be read of the locks.
+        let of_the_keeper = due.env.into_iter().filter(|(key, _)| {
+            key.as_encoded_bytes().starts_with(b"PIPELINE_LOCK_")
+                && !self.block.env.iter().any(|(mine, _)| mine == key)
+        });
+        block.env.extend(of_the_keeper);
         folder.write_rites(&block)
     }
 }
