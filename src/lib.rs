@@ -27,7 +27,7 @@ pub mod lock;
 pub mod report;
 pub mod store;
 
-pub use client::{AcquireError, Client, Guard, Lock, Progress};
+pub use client::{AcquireError, Acquiring, Client, Guard, Guards, Lock, LockError, Locks, Progress, Waiting};
 
 /// The pages whose Rust examples are tested beside those in here.
 #[cfg(doctest)]

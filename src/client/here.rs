@@ -128,6 +128,11 @@ impl Here {
         self.presences.claim(token.uuid(), record)
     }
 
+    /// As [`Here::claim`], also where the folder itself was removed.
+    pub fn claim_anew(&self, token: Token, record: &Record) -> Result<Presence, PresenceError> {
+        PresenceDir::open(self.presences.path())?.claim(token.uuid(), record)
+    }
+
     /// Takes one of the `most` places for those of this host who wait; `None`: all are taken.
     pub fn waiting_place(&self, most: u32) -> io::Result<Option<Place>> {
         places::take(&self.waiting, most)

@@ -11,7 +11,7 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use super::{AcquireOptions, Client, Clock, Parting, ReleaseError};
+use super::{AcquireOptions, Client, Clock, Given, Parting, ReleaseError};
 use crate::{
     lock::{Beat, Ending, Fence, How, LockName, LockState, Moment, Owner, Request, Standing, Term, Token},
     store::{Liveness, Renewal},
@@ -271,17 +271,17 @@ impl Hold {
         (self.keeper.name.clone(), self.keeper.token, self.keeper.known())
     }
 
-    /// Gives the lock back. Goes on trying for as long as the hold could last otherwise.
-    pub async fn release(mut self) -> Result<(), ReleaseError> {
+    /// Gives the lock back, and says what became of it. Goes on trying for as long as the hold could last otherwise.
+    pub async fn release(mut self) -> Result<Given, ReleaseError> {
         if let Some(renewing) = self.renewing.take() {
             renewing.abort();
         }
         let ending = self.ending(false);
         let Keeper { client, name, token, .. } = &self.keeper;
         let known = Some(self.keeper.known());
-        client.give_back(name, *token, known, self.parting, self.deadline()).await?;
+        let given = client.give_back(name, *token, known, self.parting, self.deadline()).await?;
         ending.into_iter().for_each(|ending| client.record(name, ending));
-        Ok(())
+        Ok(given)
     }
 }
 

@@ -1,30 +1,42 @@
 //! Core, store and clock put together: acquire, hold, release.
 
 mod acquire;
+mod acquiring;
 mod builder;
 mod client_handle;
 mod clock;
 mod error;
+mod guard;
 mod here;
 mod history;
 mod hold;
+mod lock_error;
+mod locks;
 mod options;
 mod pace;
+mod present;
 mod progress;
 mod release;
 mod reserve;
 mod several;
+mod staying;
+mod taking;
 mod unlock;
 mod unsettled;
 
+pub use acquiring::Acquiring;
 pub(crate) use builder::live_term;
-pub use builder::{DEFAULT_LEASE, DEFAULT_WAIT, Guard, Lock};
+pub use builder::{DEFAULT_LEASE, DEFAULT_WAIT, LEAST_LEASE, Lock};
 pub use client_handle::Client;
 pub use clock::{Clock, HostClock};
 pub use error::{AcquireError, ReleaseError, humane};
+pub use guard::{DROP_BLOCKS, DROP_IN_BACKGROUND, Guard};
 pub use here::{CLEANUP_MARK, Found, Here, MARKER, Record, Rites};
 pub use hold::{Hold, HoldStatus, HoldWatcher, Loss};
+pub use lock_error::LockError;
+pub use locks::{Guards, Locks, ReleaseErrors};
 pub use options::{AcquireOptions, Parting, Wish};
+pub use present::Present;
 pub use progress::{Held, Progress, Waiting, Why};
 pub use release::Given;
 pub use reserve::{Reservation, Reserved};

@@ -12,12 +12,11 @@ use super::{
     script::Before,
 };
 use crate::{
-    client::{MARKER, Record},
+    client::{MARKER, Present, Record},
     host::{
         cgroup::Cgroup,
         clock::BootTime,
         peer,
-        presence::Presence,
         process::ProcId,
         subreaper,
         tree::{JobTree, Marker},
@@ -36,7 +35,7 @@ pub(super) struct Estate {
     folder: JobFolder,
     token: Token,
     owner: Owner,
-    presence: Option<Presence>,
+    presence: Option<Present>,
     deadline: Option<Deadline>,
     tree: JobTree,
     before: Before,
@@ -74,7 +73,8 @@ impl Estate {
     fn appear(&mut self, launch: &Launch) -> anyhow::Result<UnixListener> {
         let here = open_here(&launch.store, &launch.state)?;
         let record = self.record();
-        self.presence = Some(here.claim(launch.token, &record).context("the presence file can't be made")?);
+        let presence = Present::claim(&here, launch.token, record);
+        self.presence = Some(presence.context("the presence file can't be made")?);
         self.deadline = Some(self.folder.create_deadline()?);
         self.folder.write_record(&KeeperRecord {
             pid: std::process::id(),
@@ -107,17 +107,9 @@ impl Estate {
     }
 
     /// Makes the presence file anew if somebody removed it: without one, others take this keeper for dead in time.
-    pub(super) fn stay_present(&mut self, launch: &Launch) {
-        if self.presence.as_ref().is_none_or(Presence::is_linked) {
-            return;
-        }
-        warn!("the keeper's presence file is gone: it is made anew");
-        let record = self.record();
-        let made =
-            open_here(&launch.store, &launch.state).and_then(|here| Ok(here.claim(self.token, &record)?));
-        match made {
-            Ok(presence) => self.presence = Some(presence),
-            Err(error) => warn!(error = format!("{error:#}"), "the presence file can't be made anew yet"),
+    pub(super) fn stay_present(&mut self) {
+        if let Some(presence) = &mut self.presence {
+            presence.stay();
         }
     }
 
@@ -145,9 +137,9 @@ impl Estate {
         self.note_processes();
     }
 
-    fn note_processes(&self) {
+    fn note_processes(&mut self) {
         let record = self.record();
-        if let Some(Err(error)) = self.presence.as_ref().map(|presence| presence.write(&record)) {
+        if let Some(Err(error)) = self.presence.as_mut().map(|presence| presence.write(record)) {
             warn!(%error, "the job's processes can't be written down");
         }
     }
@@ -172,7 +164,7 @@ impl Estate {
         {
             debug!(%error, "the job's cgroup stays");
         }
-        if let Some(Err(error)) = self.presence.take().map(Presence::remove) {
+        if let Some(Err(error)) = self.presence.take().map(Present::remove) {
             debug!(%error, "the presence file stays");
         }
         self.folder.remove_all();

@@ -388,7 +388,7 @@ impl Service {
     fn look_around(&mut self) {
         let now = BootTime::now();
         self.looked = now;
-        self.estate.stay_present(&self.launch);
+        self.estate.stay_present();
         let folder_gone = self.launch.tmpdir.as_ref().is_some_and(|dir| !dir.exists());
         match self.phase {
             Phase::Parked { until } if now >= until => {

@@ -25,7 +25,7 @@ pub struct Line {
 }
 
 impl Line {
-    /// The line `key` (a long one is cut to [100 bytes](MAX_KEY_BYTES) and a hash) at `pipeline`.
+    /// The line `key` at `pipeline`. A key of more than 100 bytes is cut there, and ends in a hash of all of it.
     pub fn new(key: &str, pipeline: u64) -> Self {
         let key = if key.len() <= MAX_KEY_BYTES {
             key.to_owned()
