@@ -7,7 +7,7 @@ use tracing::{debug, info};
 
 use super::{
     AcquireError, AcquireOptions, Client, Held, Hold, Progress, Waiting, here::Graves, hold::Grant,
-    pace::Pace,
+    pace::Pace, since::by_the_stores_clock,
 };
 use crate::{
     host::{bell::BellWatch, places::Place},
@@ -46,7 +46,8 @@ impl Client {
         options: AcquireOptions,
         mut news: impl FnMut(Progress) + Send,
     ) -> Result<Hold, AcquireError> {
-        let grant = Acquire::new(self, name, request, options.clone(), &mut news).run().await?;
+        let mut grant = Acquire::new(self, name, request, options.clone(), &mut news).run().await?;
+        by_the_stores_clock(self, name, &mut grant).await;
         Ok(Hold::begin(self.clone(), name.clone(), grant, &options))
     }
 }
@@ -166,7 +167,7 @@ impl<'a, F: FnMut(Progress) + Send> Acquire<'a, F> {
         self.observe(&current, now);
         self.graves.close(&current);
         let gone = self.graves.look(&current, self.request.token, now).await;
-        self.request.since = self.client.clock.wall();
+        self.request.since = self.client.store.now();
         let sight = Sight {
             now,
             store_now: self.client.store.now(),

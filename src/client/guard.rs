@@ -14,6 +14,10 @@ pub const DROP_IN_BACKGROUND: Duration = Duration::from_secs(60);
 /// How long the drop of a [`Guard`] may block where there is no runtime (any more).
 pub const DROP_BLOCKS: Duration = Duration::from_secs(5);
 
+/// How long the first try of such a drop may take: a connection that was kept for it may belong to the runtime that is
+/// ending, and nothing comes over it any more.
+const FIRST_TRY: Duration = Duration::from_secs(1);
+
 /// A held lock of the library. [`Guard::release`] gives it back and says whether that worked.
 ///
 /// A drop gives it back as well, as far as that is possible:
@@ -153,6 +157,9 @@ impl Giving {
     async fn give(mut self, until: Option<Moment>) -> Result<Given, ReleaseError> {
         let Some(work) = &self.work else { return Ok(Given::Back) };
         let given = work.give(until).await;
+        if given.is_err() {
+            work.leave();
+        }
         self.work = None;
         given
     }
@@ -184,26 +191,25 @@ impl Work {
 
     async fn give(&self, until: Option<Moment>) -> Result<Given, ReleaseError> {
         let known = Some(self.known.clone());
-        let given = self.client.give_back(&self.name, self.token, known, self.parting, until).await;
-        if given.is_err() {
-            self.leave();
-        }
-        given
+        self.client.give_back(&self.name, self.token, known, self.parting, until).await
     }
 
     /// Gives it back on a thread and a runtime of its own: within another one nothing may block.
     fn give_blocking(&self) {
         let in_time = || {
             let runtime = runtime::Builder::new_current_thread().enable_all().build().ok()?;
-            let given = self.give(Some(self.after(DROP_BLOCKS)));
-            runtime.block_on(async { timeout(DROP_BLOCKS, given).await }).ok()?.ok()
+            let tries = [FIRST_TRY, DROP_BLOCKS.saturating_sub(FIRST_TRY)];
+            tries.into_iter().find_map(|time| {
+                let given = self.give(Some(self.after(time)));
+                runtime.block_on(async { timeout(time, given).await }).ok()?.ok()
+            })
         };
         let given = thread::scope(|scope| {
             thread::Builder::new().spawn_scoped(scope, in_time).ok().and_then(|thread| thread.join().ok()?)
         });
         if given.is_none() {
-            warn!(lock = %self.name, "a dropped guard's lock could not be given back in time");
             self.leave();
+            warn!(lock = %self.name, "a dropped guard's lock could not be given back in time");
         }
     }
 

@@ -19,6 +19,7 @@ mod progress;
 mod release;
 mod reserve;
 mod several;
+mod since;
 mod staying;
 mod taking;
 mod unlock;

@@ -34,7 +34,7 @@ pub struct Request {
     pub term: Term,
     /// Who asks, for people.
     pub who: Who,
-    /// When this step is taken, by the asker's wall clock.
+    /// When this step is taken: by the store's clock as soon as it is known, else by the asker's.
     pub since: EpochMs,
     /// From which age on a static hold is taken and a live one is revoked. A reservation is neither.
     pub force_after: Option<Duration>,

@@ -1,5 +1,6 @@
 //! The client over a store that misbehaves, on the real clock.
 
+mod ages;
 mod guards;
 mod history;
 mod long_waits;

@@ -3,6 +3,7 @@
 
 mod errors;
 mod fake;
+mod guards;
 mod home;
 mod items;
 mod renewals;
