@@ -5,7 +5,7 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand};
 
 pub use super::operator_args::{ExplainArgs, HistoryArgs, ListArgs, ReserveArgs, UnlockArgs, WatchArgs};
-use super::store_args::StoreArgs;
+use super::{manner_args::MannerArgs, store_args::StoreArgs};
 use crate::{config::parse_duration, lock::Token};
 
 const EXAMPLES: &str = "\
@@ -22,6 +22,7 @@ Exit codes:
   2        wrong usage; unlock: nobody can be asked, and --yes or --force was not given
   3        the configuration or the store can't be used
   4        exec: the lock was lost, and the command was ended
+  5        a newer pipeline goes first: this one's work is obsolete (a rule with `supersede`)
   126,127  exec: the command can't be run, or was not found
   128+N    ended by signal N; exec: the command was
   exec ends with its command's own code otherwise; the executor's stages end with the codes that the runner gives them.";
@@ -117,17 +118,22 @@ pub enum Stage {
 Examples:
   pipeline-lock acquire --table locks                  in a job: the lock that the file's rules give it
   pipeline-lock acquire --name shop/prod --wait 10m --ttl 3600
+  pipeline-lock acquire --name lab/boards --limit 2    one of two places: PIPELINE_LOCK_SLOT says which
 
 In CI the pipeline is the owner: another job of it may release the lock, and a second job's acquire joins the hold.
+Without --name the file's rules and the job's PIPELINE_LOCK_... variables say which locks, and how they are taken.
 The hold ends by itself after --ttl. On success the fencing number is printed as PIPELINE_LOCK_FENCE=N.")]
 pub struct AcquireArgs {
     /// Where the lock is.
     #[command(flatten)]
     pub store: StoreArgs,
-    /// The lock [default: the one that the file's rules give this CI job]
-    #[arg(long)]
-    pub name: Option<String>,
-    /// Wait at most this long: 0, 30s, 10m, 2h [default: the file's `wait`]
+    /// The lock; several are taken all at once [default: those that the file's rules give this CI job]
+    #[arg(long, value_name = "NAME")]
+    pub name: Vec<String>,
+    /// How it is taken.
+    #[command(flatten)]
+    pub manner: MannerArgs,
+    /// Wait at most this long: 0, 30s, 10m, 2h [default: the rule's or the file's `wait`]
     #[arg(long, value_parser = duration, value_name = "TIME", conflicts_with = "max_retries")]
     pub wait: Option<Duration>,
     /// With --max-retries: the wait limit is their product. Polling itself is adaptive
@@ -136,7 +142,8 @@ pub struct AcquireArgs {
     /// Wait at most this many retry intervals
     #[arg(long, value_name = "N")]
     pub max_retries: Option<u32>,
-    /// Take a hold of an earlier `acquire` that is older than this; ask a running job's hold of that age to end
+    /// Take a hold of an earlier `acquire` that is older than this; ask a running job's hold of that age to end. Its
+    /// age is told by the store's clock, to 3 seconds
     #[arg(long, value_parser = duration, value_name = "SECONDS")]
     pub force_after: Option<Duration>,
     /// The hold ends by itself after this time
@@ -152,14 +159,18 @@ pub struct AcquireArgs {
 #[command(after_help = "\
 Examples:
   pipeline-lock release --name shop/prod                 what this user's `acquire` or `reserve` took
-  pipeline-lock release --name shop/prod --reservation   anybody's reservation")]
+  pipeline-lock release --name shop/prod --reservation   anybody's reservation
+
+In CI a job that took a part of the pipeline's hold itself gives back that part; any other gives back all that the
+pipeline's `acquire` jobs took. What the pipeline has left standing between its jobs (`scope: pipeline`) ends with it.
+What a running job or `exec` holds stays.")]
 pub struct ReleaseArgs {
     /// Where the lock is.
     #[command(flatten)]
     pub store: StoreArgs,
-    /// The lock [default: the one that the file's rules give this CI job]
-    #[arg(long)]
-    pub name: Option<String>,
+    /// The lock; may be given several times [default: those that the file's rules give this CI job]
+    #[arg(long, value_name = "NAME")]
+    pub name: Vec<String>,
     /// End the lock's reservation, whoever made it
     #[arg(long)]
     pub reservation: bool,
@@ -167,14 +178,26 @@ pub struct ReleaseArgs {
 
 /// `exec`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  pipeline-lock exec --name shop/prod -- make deploy
+  pipeline-lock exec --name shop/prod --name shop/database -- make migrate     both, all at once
+  pipeline-lock exec --name shop/database --shared -- make report              beside other shared holds
+  pipeline-lock exec --name lab/boards --limit 2 -- sh -c 'flash board-$PIPELINE_LOCK_SLOT'
+
+The command finds its locks in PIPELINE_LOCK_NAME, _FENCE and _SLOT: lists with commas, in the order of the names.
+A lock that this job's executor, its own `acquire` or an `exec` around it holds already is not taken again.")]
 pub struct ExecArgs {
     /// Where the lock is.
     #[command(flatten)]
     pub store: StoreArgs,
-    /// The lock [default: the one that the file's rules give this CI job]
-    #[arg(long)]
-    pub name: Option<String>,
-    /// Wait at most this long: 0, 30s, 10m, 2h [default: the file's `wait`]
+    /// The lock; several are taken all at once [default: those that the file's rules give this CI job]
+    #[arg(long, value_name = "NAME")]
+    pub name: Vec<String>,
+    /// How it is taken.
+    #[command(flatten)]
+    pub manner: MannerArgs,
+    /// Wait at most this long: 0, 30s, 10m, 2h [default: the rule's or the file's `wait`]
     #[arg(long, value_parser = duration, value_name = "TIME")]
     pub wait: Option<Duration>,
     /// The command and its arguments

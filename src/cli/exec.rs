@@ -1,10 +1,12 @@
-//! `exec`: a command under a lock. The keeper holds the lock and runs the command in this process's session and
+//! `exec`: a command under its locks. The keeper holds the locks and runs the command in this process's session and
 //! terminal; this process is the dead man's switch.
 
 use std::{
+    env,
     ffi::OsString,
     io::{self, IsTerminal},
-    os::fd::AsFd,
+    os::{fd::AsFd, unix::process::CommandExt},
+    process::Command,
 };
 
 use uuid::Uuid;
@@ -12,7 +14,11 @@ use uuid::Uuid;
 use super::{
     Exit,
     args::ExecArgs,
-    here_job::{HereJob, lock_name, who_outside},
+    around::{AROUND, Around, Counts},
+    here_job::{HereJob, who_outside},
+    main::runtime,
+    store_args::StoreArgs,
+    wanted::wanted,
 };
 use crate::{
     client::MARKER,
@@ -20,8 +26,8 @@ use crate::{
     executor::{End, Signals, Supervision, Woken, supervise, terms_of},
     host::process::ProcId,
     keeper::{
-        Ask, CommandBlock, Connection, JobFolder, Launch, LockWish, Tell, Terms, VERSION, bury_now, spawn,
-        wait_for_farewell,
+        Ask, CommandBlock, Connection, JobFolder, Last, Launch, LockWish, Tell, Terms, VERSION, bury_now,
+        spawn, wait_for_farewell,
     },
     lock::{Owner, Token},
     report::JobLog,
@@ -32,21 +38,32 @@ const PATIENCE: std::time::Duration = std::time::Duration::from_secs(90);
 
 type Log = JobLog<io::Stderr>;
 
-/// Runs the command under its lock.
+/// Runs the command under its locks.
 pub fn run(args: ExecArgs, config: &Config) -> anyhow::Result<Exit> {
     let job = HereJob::find();
-    let name = lock_name(args.name.as_deref(), job.as_ref(), config)?;
+    let around = Around::find(job.as_ref())?;
+    let mut decision = wanted(&args.name, &args.manner, args.wait, job.as_ref(), config)?;
+    let store = args.store.store(config)?;
+    let mut log = JobLog::new(io::stderr(), false);
+    if around.is_there() {
+        leave_out_held(&mut decision.locks, &around, &args.store, config, &mut log)?;
+        if decision.locks.is_empty() {
+            return Ok(run_as_it_is(&args.command, &mut log));
+        }
+    }
     let token = Token::new(Uuid::new_v4());
+    let wish = |lock| LockWish::of(lock, around.pipeline(), decision.release_after);
     let launch = Launch {
         version: VERSION,
         token,
         owner: Owner::alone(token),
         who: job.as_ref().map_or_else(|| who_outside(&shown(&args.command)), HereJob::who),
-        locks: vec![LockWish::of(&WantedLock::plain(name, args.wait.unwrap_or(config.wait)), None, false)],
-        pipeline: None,
+        locks: decision.locks.iter().map(wish).collect(),
+        pipeline: around.pipeline().cloned(),
+        beside: around.owners(),
         max_waiting: None,
         replaces: None,
-        store: args.store.store(config)?,
+        store,
         state: config.state.clone(),
         terms: Terms { orphan: Orphan::Stop, ..terms_of(config) },
         runner: Some(ProcId::me()),
@@ -56,14 +73,14 @@ pub fn run(args: ExecArgs, config: &Config) -> anyhow::Result<Exit> {
         driver: None,
         in_session: true,
     };
-    let mut log = JobLog::new(io::stderr(), false);
     let signals = Signals::handle()?;
     let connection = Connection::of(spawn(&launch, None)?);
     if let Some(exit) = wait_for_lock(&connection, &signals, &mut log)? {
         return Ok(exit);
     }
     let folder = JobFolder::of(&config.state, token);
-    let exit = run_command(&connection, &folder, token, args.command, &signals, &mut log)?;
+    let command = CommandBlock::from_here(args.command, environment(&around));
+    let exit = run_command(&connection, &folder, token, &command, &signals, &mut log)?;
     // A keeper that is dead was buried by now; any other gives the lock back and ends.
     if connection.ask(&Ask::End, &[]).is_ok() {
         match wait_for_farewell(&connection, PATIENCE) {
@@ -72,6 +89,39 @@ pub fn run(args: ExecArgs, config: &Config) -> anyhow::Result<Exit> {
         }
     }
     Ok(exit)
+}
+
+/// Takes out what is held around this process already: to wait for that would be to wait for oneself.
+fn leave_out_held(
+    locks: &mut Vec<WantedLock>,
+    around: &Around,
+    store: &StoreArgs,
+    config: &Config,
+    log: &mut Log,
+) -> anyhow::Result<()> {
+    let held = runtime()?.block_on(async {
+        let client = store.client(config).await?;
+        anyhow::Ok(around.take_out_held(locks, &client, Counts::Acquire).await)
+    })?;
+    for (name, by) in held {
+        log.note(&format!("lock {name} is held already by {by}; exec takes it no second time"));
+    }
+    Ok(())
+}
+
+/// Becomes the command, which needs no lock of its own.
+fn run_as_it_is(command: &[OsString], log: &mut Log) -> Exit {
+    let Some((program, words)) = command.split_first() else { return Exit::Code(126) };
+    let error = Command::new(program).args(words).exec();
+    log.failure(&format!("`{}` can't be started: {error}", program.to_string_lossy()));
+    Exit::Code(if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 })
+}
+
+/// What the command has of this process's environment, and those under whom it runs already.
+fn environment(around: &Around) -> Vec<(OsString, OsString)> {
+    let of_here = env::vars_os().filter(|(key, _)| key != MARKER && key != AROUND);
+    let around = around.for_the_command().map(|(key, value)| (key.into(), value.into()));
+    of_here.chain(around).collect()
 }
 
 fn shown(command: &[OsString]) -> String {
@@ -92,10 +142,16 @@ fn wait_for_lock(connection: &Connection, signals: &Signals, log: &mut Log) -> a
             None => anyhow::bail!("the keeper has died; its log is in the state folder"),
             Some(Tell::News(news)) => log.progress(&news),
             Some(Tell::Ready { .. }) => return Ok(None),
-            Some(Tell::Failed { message, ours, .. }) => {
+            Some(Tell::Failed { message, ours, last }) => {
                 log.failure(&message);
                 let _ = connection.ask(&Ask::Leave, &[]);
-                return Ok(Some(if ours { Exit::Unusable } else { Exit::NotGot }));
+                return Ok(Some(match last {
+                    Last::Obsolete => Exit::Obsolete,
+                    // Nobody starts an `exec` anew: it has waited in vain.
+                    Last::Requeue => Exit::NotGot,
+                    Last::No if ours => Exit::Unusable,
+                    Last::No => Exit::NotGot,
+                }));
             }
             Some(_) => {}
         }
@@ -106,13 +162,11 @@ fn run_command(
     connection: &Connection,
     folder: &JobFolder,
     token: Token,
-    command: Vec<OsString>,
+    command: &CommandBlock,
     signals: &Signals,
     log: &mut Log,
 ) -> anyhow::Result<Exit> {
-    let env = std::env::vars_os().filter(|(key, _)| key != MARKER).collect();
-    let block = CommandBlock::from_here(command, env);
-    let block = block.to_memory()?;
+    let block = command.to_memory()?;
     let (input, output, error) = (io::stdin(), io::stdout(), io::stderr());
     let ask = Ask::Run { version: VERSION, stage: "exec".into() };
     connection.ask(&ask, &[block.as_fd(), output.as_fd(), error.as_fd(), input.as_fd()])?;

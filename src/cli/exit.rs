@@ -2,7 +2,12 @@
 
 use std::process::ExitCode;
 
-use crate::client::AcquireError;
+use crate::{client::AcquireError, executor};
+
+const OBSOLETE: u8 = {
+    assert!(0 < executor::OBSOLETE && executor::OBSOLETE < 126, "a code of its own");
+    executor::OBSOLETE.cast_unsigned() as u8
+};
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +22,8 @@ pub enum Exit {
     Unusable,
     /// The lock was lost, and the command was ended.
     Lost,
+    /// A newer pipeline has made this one's work obsolete.
+    Obsolete,
     /// The command's own code, or 128 and a signal's number.
     Code(u8),
 }
@@ -30,8 +37,8 @@ impl Exit {
             | AcquireError::OutOfOrder { .. }
             | AcquireError::Crowded { .. }
             | AcquireError::QueueFull { .. }
-            | AcquireError::Obsolete { .. }
             | AcquireError::Superseded { .. } => Self::NotGot,
+            AcquireError::Obsolete { .. } => Self::Obsolete,
             AcquireError::Newer { .. } | AcquireError::Store { .. } => Self::Unusable,
         }
     }
@@ -44,6 +51,8 @@ impl Exit {
             Self::Usage => 2,
             Self::Unusable => 3,
             Self::Lost => 4,
+            // The executor's stage ends with the same one.
+            Self::Obsolete => OBSOLETE,
             Self::Code(code) => code,
         }
     }

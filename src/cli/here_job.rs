@@ -3,13 +3,10 @@
 
 use std::{collections::BTreeMap, env, ffi::OsString};
 
-use anyhow::Context;
-
 use crate::{
-    client::{CLEANUP_MARK, MARKER},
-    config::{Config, Decision, JobFacts, JobVariables, PolicyError, decide},
+    config::{Config, Decision, JobFacts, JobVariables, PolicyError, asked_parent, decide},
     host::clock::hostname,
-    lock::{LockName, Owner, Token, Who},
+    lock::{Owner, Who},
 };
 
 /// The job around this process.
@@ -64,15 +61,16 @@ impl HereJob {
         decide(config, &self.facts, &self.variables)
     }
 
-    /// The lock that the file's rules give this job.
-    fn locks(&self, config: &Config) -> anyhow::Result<Vec<LockName>> {
-        Ok(self.decide(config)?.locks.into_iter().map(|lock| lock.name).collect())
+    /// What the file's rules and the job's own variables decide about it.
+    pub fn decision(&self, config: &Config) -> anyhow::Result<Decision> {
+        Ok(self.decide(config)?)
     }
 
-    /// The pipeline, as an owner.
-    pub fn pipeline(&self) -> Option<Owner> {
-        let facts = &self.facts;
-        Some(Owner::pipeline(facts.host.as_deref()?, facts.project_id.unwrap_or(0), facts.pipeline_id?))
+    /// The pipeline, as an owner; or the one that the job names as its parent (`PIPELINE_LOCK_PARENT`).
+    pub fn pipeline(&self) -> anyhow::Result<Option<Owner>> {
+        let parent = asked_parent(&self.variables)?;
+        let project_id = self.facts.project_id.or(Some(0));
+        Ok(JobFacts { project_id, ..self.facts.clone() }.pipeline_owner(parent))
     }
 
     /// The job, as an owner.
@@ -123,24 +121,4 @@ pub fn caller() -> String {
         "" => format!("somebody on {}", hostname()),
         user => format!("{user} on {}", hostname()),
     }
-}
-
-/// The lock that a command is about: the one that was named, else the one that the file's rules give this job.
-pub fn lock_name(named: Option<&str>, job: Option<&HereJob>, config: &Config) -> anyhow::Result<LockName> {
-    if let Some(name) = named {
-        return Ok(LockName::new(name)?);
-    }
-    let job = job.context("which lock? Give --name NAME (outside of a CI job no rule names one)")?;
-    let mut locks = job.locks(config)?;
-    match locks.len() {
-        0 => anyhow::bail!("the file's rules give this job no lock; name one with --name"),
-        1 => Ok(locks.remove(0)),
-        _ => anyhow::bail!("the file's rules give this job several locks; name one with --name"),
-    }
-}
-
-/// The token of the executor's job around this process, if there is one.
-pub fn executor_token() -> Option<Token> {
-    let mark = env::var(MARKER).ok()?;
-    mark.strip_suffix(CLEANUP_MARK).unwrap_or(&mark).parse().ok()
 }

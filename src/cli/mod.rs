@@ -2,6 +2,7 @@
 
 mod acquire;
 mod args;
+mod around;
 mod exec;
 mod executor;
 mod exit;
@@ -13,6 +14,7 @@ mod list;
 mod lock_status;
 mod logging;
 mod main;
+mod manner_args;
 mod operator_args;
 mod release;
 mod reserve;
@@ -23,6 +25,7 @@ mod store_args;
 mod table;
 mod try_job;
 mod unlock;
+mod wanted;
 mod watch;
 
 pub use args::{Cli, Command};

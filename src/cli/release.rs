@@ -5,9 +5,10 @@
 use super::{
     Exit,
     args::ReleaseArgs,
-    here_job::{HereJob, lock_name},
+    here_job::HereJob,
     main::runtime,
     static_note::{self, Note},
+    wanted::lock_names,
 };
 use crate::{
     client::Client,
@@ -19,19 +20,31 @@ use crate::{
 /// Releases.
 pub fn run(args: &ReleaseArgs, config: &Config) -> anyhow::Result<Exit> {
     let job = HereJob::find();
-    let name = lock_name(args.name.as_deref(), job.as_ref(), config)?;
-    let mine = Mine::find(args, job.as_ref(), config, &name);
-    if mine.is_nothing() {
+    let names = lock_names(&args.name, job.as_ref(), config)?;
+    let pipeline = job.as_ref().map(HereJob::pipeline).transpose()?.flatten();
+    let found = names.into_iter().map(|name| (Mine::find(args, pipeline.as_ref(), config, &name), name));
+    let (nothing, mine): (Vec<_>, Vec<_>) = found.partition(|(mine, _)| mine.is_nothing());
+    for (_, name) in nothing {
         report::warn(&format!(
             "pipeline-lock: nothing to release: no `acquire` of this user took lock {name} on this host"
         ));
+    }
+    if mine.is_empty() {
         return Ok(Exit::Done);
     }
     runtime()?.block_on(async {
         let client = args.store.client(config).await?;
-        mine.release(&client, &name, job.as_ref().map(HereJob::id), config).await?;
-        mine.end_reservations(&client, &name, config).await?;
+        let mut failed = Vec::new();
+        for (mine, name) in &mine {
+            let ended = async {
+                mine.release(&client, name, job.as_ref().map(HereJob::id), config).await?;
+                mine.end_reservations(&client, name, config).await
+            };
+            // What becomes of one lock does not hold up the next one.
+            failed.extend(ended.await.err().map(|error| format!("lock {name}: {error:#}")));
+        }
         client.recorded().await;
+        anyhow::ensure!(failed.is_empty(), "{}", failed.join("\n"));
         Ok(Exit::Done)
     })
 }
@@ -45,13 +58,13 @@ struct Mine {
 }
 
 impl Mine {
-    fn find(args: &ReleaseArgs, job: Option<&HereJob>, config: &Config, name: &LockName) -> Self {
+    fn find(args: &ReleaseArgs, pipeline: Option<&Owner>, config: &Config, name: &LockName) -> Self {
         let mut mine = Self { owners: Vec::new(), reservations: Vec::new(), anybodys: args.reservation };
         if args.reservation {
             return mine;
         }
-        if let Some(pipeline) = job.and_then(HereJob::pipeline) {
-            mine.owners.push(pipeline);
+        if let Some(pipeline) = pipeline {
+            mine.owners.push(pipeline.clone());
             return mine;
         }
         let noted = |note| static_note::read(&config.state, note, name).into_iter();
@@ -71,24 +84,22 @@ impl Mine {
         job: Option<u64>,
         config: &Config,
     ) -> anyhow::Result<()> {
-        let Some(last) = self.owners.last() else { return Ok(()) };
-        let mut removed = 0;
-        for owner in &self.owners {
-            let count = release(client, name, owner, job).await?;
-            if count > 0 {
-                static_note::remove(&config.state, Note::Acquired, name, owner.as_str());
-            }
-            removed += count;
-        }
-        // A note of a hold that has ended is no news where there is more to do.
-        if removed == 0 && !self.reservations.is_empty() {
+        if self.owners.is_empty() {
             return Ok(());
         }
-        report::warn(&match removed {
-            0 => format!("pipeline-lock: nothing to release: {last} does not hold lock {name}"),
-            1 => format!("pipeline-lock: lock {name} is released"),
-            n => format!("pipeline-lock: lock {name} is released ({n} holds)"),
-        });
+        let mut removed = Vec::new();
+        for owner in &self.owners {
+            let ended = release(client, name, owner, job).await?;
+            if !ended.is_empty() {
+                static_note::remove(&config.state, Note::Acquired, name, owner.as_str());
+            }
+            removed.extend(ended);
+        }
+        // A note of a hold that has ended is no news where there is more to do.
+        if removed.is_empty() && !self.reservations.is_empty() {
+            return Ok(());
+        }
+        report::warn(&format!("pipeline-lock: {}", told(name, &self.owners, &removed)));
         Ok(())
     }
 
@@ -126,16 +137,36 @@ impl Mine {
     }
 }
 
+/// What became of a lock.
+fn told(name: &LockName, owners: &[Owner], removed: &[Holder]) -> String {
+    let stood = removed.iter().filter(|h| h.between).count();
+    let acquired = match removed.len() - stood {
+        0 => None,
+        1 => Some(format!("lock {name} is released")),
+        n => Some(format!("lock {name} is released ({n} holds)")),
+    };
+    match (acquired, stood, owners.last()) {
+        (Some(acquired), 0, _) => acquired,
+        (Some(acquired), _, _) => format!("{acquired}; what its pipeline had left standing has ended too"),
+        (None, 0, Some(last)) => format!("nothing to release: {last} does not hold lock {name}"),
+        (None, _, _) => format!("lock {name}: what its pipeline had left standing between its jobs is ended"),
+    }
+}
+
 /// A job that took a hold itself gives back its own, and leaves those of the pipeline's other jobs; one that
-/// took none gives back all that the pipeline's `acquire` jobs took.
-async fn release(client: &Client, name: &LockName, owner: &Owner, job: Option<u64>) -> anyhow::Result<usize> {
+/// took none gives back all that the pipeline's `acquire` jobs took, or what it left standing: one that has holds has
+/// nothing that stands.
+async fn release(
+    client: &Client,
+    name: &LockName,
+    owner: &Owner,
+    job: Option<u64>,
+) -> anyhow::Result<Vec<Holder>> {
     let state = client.look(name).await?;
     let is_static = |h: &Holder| matches!(h.term, Term::Static { .. });
-    let own = |h: &Holder| job.is_some_and(|id| h.who.job_id == id);
+    let own = |h: &Holder| !h.between && job.is_some_and(|id| h.who.job_id == id);
     let has_own =
         state.is_some_and(|s| s.holders.iter().any(|h| h.owner == *owner && is_static(h) && own(h)));
     let holds = move |h: &Holder| is_static(h) && (own(h) || !has_own);
-    let removed =
-        client.release_owned(name, owner, holds, |w| job.is_some_and(|id| w.who.job_id == id)).await?;
-    Ok(removed.len())
+    Ok(client.release_owned(name, owner, holds, |w| job.is_some_and(|id| w.who.job_id == id)).await?)
 }

@@ -6,7 +6,7 @@ use tokio::{runtime, runtime::Handle, time::timeout};
 use tracing::warn;
 
 use super::{Client, Given, Hold, HoldStatus, HoldWatcher, Loss, Parting, ReleaseError, staying::Staying};
-use crate::lock::{Fence, LockName, LockState, Moment, Token};
+use crate::lock::{Ending, Fence, LockName, LockState, Moment, Token};
 
 /// How long a dropped [`Guard`] tries to give its lock back while its runtime lives.
 pub const DROP_IN_BACKGROUND: Duration = Duration::from_secs(60);
@@ -17,6 +17,9 @@ pub const DROP_BLOCKS: Duration = Duration::from_secs(5);
 /// How long the first try of such a drop may take: a connection that was kept for it may belong to the runtime that is
 /// ending, and nothing comes over it any more.
 const FIRST_TRY: Duration = Duration::from_secs(1);
+
+/// How long it may take then to write down for the lock's history how the hold ended.
+const LAST_RECORD: Duration = Duration::from_millis(500);
 
 /// A held lock of the library. [`Guard::release`] gives it back and says whether that worked.
 ///
@@ -124,10 +127,10 @@ impl Guard {
 
     fn let_go(&mut self) -> Option<Giving> {
         let hold = self.hold.take()?;
-        let parting = hold.parting();
+        let (parting, ending) = (hold.parting(), hold.ending(false));
         let (name, token, known) = hold.let_go();
         let (client, staying) = (self.client.clone(), self.staying.take());
-        let work = Work { client, name, token, known, parting, staying };
+        let work = Work { client, name, token, known, parting, ending, staying };
         Some(Giving { work: Some(work), in_background: false })
     }
 }
@@ -150,6 +153,7 @@ struct Work {
     token: Token,
     known: LockState,
     parting: Parting,
+    ending: Option<Ending>,
     staying: Option<Arc<Staying>>,
 }
 
@@ -191,7 +195,9 @@ impl Work {
 
     async fn give(&self, until: Option<Moment>) -> Result<Given, ReleaseError> {
         let known = Some(self.known.clone());
-        self.client.give_back(&self.name, self.token, known, self.parting, until).await
+        let given = self.client.give_back(&self.name, self.token, known, self.parting, until).await?;
+        self.ending.iter().for_each(|ending| self.client.record(&self.name, ending.clone()));
+        Ok(given)
     }
 
     /// Gives it back on a thread and a runtime of its own: within another one nothing may block.
@@ -199,10 +205,12 @@ impl Work {
         let in_time = || {
             let runtime = runtime::Builder::new_current_thread().enable_all().build().ok()?;
             let tries = [FIRST_TRY, DROP_BLOCKS.saturating_sub(FIRST_TRY)];
-            tries.into_iter().find_map(|time| {
+            let given = tries.into_iter().find_map(|time| {
                 let given = self.give(Some(self.after(time)));
                 runtime.block_on(async { timeout(time, given).await }).ok()?.ok()
-            })
+            });
+            let _ = runtime.block_on(async { timeout(LAST_RECORD, self.client.recorded()).await });
+            given
         };
         let given = thread::scope(|scope| {
             thread::Builder::new().spawn_scoped(scope, in_time).ok().and_then(|thread| thread.join().ok()?)

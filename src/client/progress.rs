@@ -75,7 +75,7 @@ pub struct Held {
     pub fence: u64,
     /// How it gets on with others.
     pub mode: Mode,
-/// Which one of the lock's places it has.
+    /// Which one of the lock's places it has.
     #[serde(default, skip_serializing_if = "is_first")]
     pub slot: u32,
     /// Since when, by the store's clock.

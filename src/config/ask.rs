@@ -63,6 +63,14 @@ impl Ask {
     }
 }
 
+/// The pipeline whose holds the job's pipeline is to share, as its author says (`PIPELINE_LOCK_PARENT`).
+///
+/// # Errors
+/// [`PolicyError::Variable`]: the value is no pipeline's id.
+pub fn asked_parent(variables: &JobVariables) -> Result<Option<u64>, PolicyError> {
+    read(variables, PARENT, read_parent)
+}
+
 fn read<T>(
     variables: &JobVariables,
     variable: &'static str,

@@ -169,6 +169,7 @@ fn launch_of(
         },
         locks,
         pipeline,
+        beside: Vec::new(),
         max_waiting: config.max_waiting,
         replaces: None,
         store: config.store.clone(),

@@ -32,6 +32,9 @@ pub struct Launch {
     pub locks: Vec<LockWish>,
     /// On whose behalf other locks may be held: the job's pipeline.
     pub pipeline: Option<Owner>,
+    /// On whose behalf else: those under whom an `exec` runs.
+    #[serde(default)]
+    pub beside: Vec<Owner>,
     /// How many jobs of this host may wait at once.
     pub max_waiting: Option<u32>,
     /// An older try of the same job on this host, whose processes are dead.

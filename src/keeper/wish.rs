@@ -87,7 +87,7 @@ impl LockWish {
                 heartbeat: Some(launch.terms.heartbeat),
                 parting,
                 max_waiting: launch.max_waiting,
-                beside: launch.pipeline.iter().cloned().collect(),
+                beside: launch.pipeline.iter().chain(&launch.beside).cloned().collect(),
             },
         }
     }

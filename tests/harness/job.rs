@@ -144,7 +144,9 @@ impl Job {
             ("CI_JOB_ID", self.id.to_string()),
             ("CI_JOB_NAME", format!("deploy-{}", self.id)),
             ("CI_PIPELINE_ID", self.pipeline.to_string()),
+            ("CI_PROJECT_ID", "278".into()),
             ("CI_PROJECT_PATH", "shop/web".into()),
+            ("CI_COMMIT_REF_NAME", "main".into()),
             ("CI_SERVER_HOST", "gitlab.example.com".into()),
         ]
     }
