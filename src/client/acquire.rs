@@ -385,6 +385,7 @@ impl<'a, F: FnMut(Progress) + Send> Acquire<'a, F> {
             let watches = place == 1 && self.client.here.is_some();
             let next = if watches { next.min(now.plus(PRESENCE_EVERY)) } else { next };
             tokio::select! {
+                biased;
                 () = ring(self.bell.as_mut()) => {}
                 () = clock.sleep_until(next) => {}
             }

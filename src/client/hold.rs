@@ -316,6 +316,7 @@ impl HoldWatcher {
                 }
             };
             tokio::select! {
+                biased;
                 changed = self.status.changed() => if changed.is_err() { std::future::pending().await },
                 () = over => {}
             }

@@ -59,6 +59,7 @@ impl Client {
         let mut got: Vec<Option<Hold>> = wishes.iter().map(|_| None).collect();
         loop {
             tokio::select! {
+                biased;
                 Some(progress) = tells.recv() => news(progress),
                 Some(done) = tries.join_next() => match done {
                     Ok((index, Ok(hold))) => got[index] = Some(hold),

@@ -1,0 +1,280 @@
+//! One try of one job: the process of its keeper, over the real client.
+
+use std::{sync::Arc, time::Duration};
+
+use pipeline_lock::{
+    Client,
+    client::{AcquireError, AcquireOptions, Clock, Hold, HoldStatus, HoldWatcher, Loss, Several, Wish},
+    lock::{EpochMs, Moment, Request, Term, Token},
+    store::Store,
+};
+use tokio::task::JoinSet;
+
+use crate::{
+    GRACE, LEASE, Real, Verdict,
+    audit::Claim,
+    documents::short,
+    scenario::{Fate, Job, Kind, START, lock},
+    works::{self, Handle, Part},
+    world::{Phase, Process},
+};
+
+/// How long a keeper goes on trying to give its locks back.
+const STUBBORN_FOR: Duration = Duration::from_secs(600);
+
+/// One try.
+pub struct Keeper {
+    pub job: Arc<Job>,
+    pub process: Process,
+    pub client: Client,
+    pub request: Request,
+}
+
+impl Keeper {
+    fn token(&self) -> Token {
+        self.request.token
+    }
+
+    fn tell(&self, what: impl FnOnce() -> String) {
+        self.process.world.tell(self.process.id, what);
+    }
+
+    /// Asks, works, and gives back.
+    pub async fn run(mut self) {
+        if let Kind::Static(ttl) = self.job.kind {
+            self.knows_the_time(ttl).await;
+        }
+        self.process.acts_for(&self.request);
+        let began = Clock::now(&self.process);
+        let got = match self.job.fate {
+            Fate::Cancelled(after) => {
+                let until = began.plus(Duration::from_millis(after));
+                tokio::select! {
+                    biased;
+                    got = self.acquire() => Some(got),
+                    () = Clock::sleep_until(&self.process, until) => None,
+                }
+            }
+            _ => Some(self.acquire().await),
+        };
+        match got {
+            None => {
+                self.tell(|| "is told to leave".into());
+                self.leave(Vec::new(), true).await;
+            }
+            Some(Several { holds, failure: Some(failure) }) => {
+                self.tell(|| format!("does not get it: {failure}"));
+                let waited = Clock::now(&self.process).since(began);
+                self.process.world.must(self.is_fair(&failure, waited));
+                let withdraws = self.job.wants.len() > 1 || matches!(failure, AcquireError::Store { .. });
+                self.leave(holds, withdraws).await;
+            }
+            Some(Several { holds, failure: None }) => self.hold(holds).await,
+        }
+        self.take_back_late().await;
+        self.process.enter(Phase::Over);
+        self.nothing_is_left();
+        self.tell(|| "is over".into());
+    }
+
+    /// A static hold ends by the store's clock, which a first reply tells.
+    async fn knows_the_time(&mut self, ttl: Real) {
+        let _ = self.client.look(&lock(self.job.wants[0])).await;
+        let until = Store::now(&self.process).plus(Duration::from_millis(ttl));
+        self.request.term = Term::Static { until: Some(until) };
+    }
+
+    async fn acquire(&self) -> Several {
+        let options =
+            AcquireOptions { wait: self.job.wait, parting: self.job.parting, ..AcquireOptions::default() };
+        let wish = |number: &usize| Wish {
+            name: lock(*number),
+            request: self.request.clone(),
+            options: options.clone(),
+        };
+        let wishes: Vec<Wish> = self.job.wants.iter().map(wish).collect();
+        if let [wish] = &wishes[..] {
+            let (name, request) = (&wish.name, wish.request.clone());
+            return match self.client.acquire(name, request, options, |_| {}).await {
+                Ok(hold) => Several { holds: vec![hold], failure: None },
+                Err(failure) => Several { holds: Vec::new(), failure: Some(failure) },
+            };
+        }
+        self.client.acquire_all(wishes, |_| {}).await
+    }
+
+    /// Whether this is a good reason not to get a lock.
+    fn is_fair(&self, failure: &AcquireError, waited: Duration) -> Verdict {
+        let inner = self.process.world.look();
+        let waited_out = waited + Duration::from_millis(1) >= self.job.wait;
+        let is_patient = self.job.wait >= Duration::from_secs(3000);
+        let fair = match failure {
+            AcquireError::TimedOut { .. } => waited_out && !is_patient,
+            AcquireError::Busy { .. } => waited_out,
+            AcquireError::QueueFull { .. } => self.job.max_queue.is_some(),
+            AcquireError::Superseded { .. } => {
+                inner.documents.requests_of(&self.request.owner).any(|other| other.token > self.token())
+            }
+            AcquireError::Obsolete { .. } => self.job.line.is_some(),
+            AcquireError::Store { .. } => inner.well_since(self.process.id) > 0,
+            AcquireError::OutOfOrder { .. } | AcquireError::Crowded { .. } | AcquireError::Newer { .. } => {
+                false
+            }
+        };
+        if fair { Ok(()) } else { Err(format!("{} got: {failure}", short(self.token()))) }
+    }
+
+    /// Gives back what it has.
+    async fn leave(&self, holds: Vec<Hold>, withdraws: bool) {
+        self.process.enter(Phase::Leaving);
+        for hold in holds {
+            let _ = hold.release().await;
+        }
+        if withdraws {
+            for number in &self.job.wants {
+                let _ = self.client.withdraw(&lock(*number), self.token()).await;
+            }
+        }
+    }
+
+    async fn take_back_late(&self) {
+        for number in &self.job.wants {
+            self.client.take_back_late(&lock(*number), self.token(), LEASE).await;
+        }
+    }
+
+    /// Works under its holds, and gives them back when nothing of the work lives any more.
+    async fn hold(&self, holds: Vec<Hold>) {
+        self.process.enter(Phase::Holding);
+        self.process.pause().await;
+        let parts = holds.iter().map(|hold| self.part(hold)).collect();
+        let deadlines = holds.iter().map(Hold::deadline).collect();
+        let work = Handle::begin(&self.process, parts, deadlines, self.job.work);
+        let mut lost = JoinSet::new();
+        let mut proofs = JoinSet::new();
+        for (number, hold) in holds.iter().enumerate() {
+            lost.spawn(self.watch(hold.watcher(), hold.deadline().is_some()));
+            proofs.spawn(prove(work.clone(), number, hold.watch()));
+        }
+        let static_ones = holds.iter().all(|hold| hold.deadline().is_none());
+        tokio::select! {
+            biased;
+            () = work.over() => {}
+            loss = lost.join_next(), if !static_ones => {
+                let loss = loss.and_then(Result::ok);
+                self.tell(|| format!("must end: {loss:?}"));
+                self.process.world.must(self.is_lost_fairly(&loss, &holds));
+                work.term();
+                work.over().await;
+            }
+        }
+        self.process.gate().await;
+        self.process.enter(Phase::Leaving);
+        self.give_back(holds).await;
+    }
+
+    fn watch(&self, watcher: HoldWatcher, is_live: bool) -> impl Future<Output = Loss> + use<> {
+        async move { if is_live { watcher.lost(GRACE).await } else { std::future::pending().await } }
+    }
+
+    fn part(&self, hold: &Hold) -> Part {
+        let lock = crate::documents::number(hold.name());
+        let inner = self.process.world.look();
+        let granted = inner.documents.lock(lock).fences.get(&self.token()).copied();
+        drop(inner);
+        if granted != Some(hold.fence()) {
+            let error =
+                format!("{} has fence {}, was granted {granted:?}", short(self.token()), hold.fence());
+            self.process.world.must(Err(error));
+        }
+        let claim = Claim {
+            owner: self.request.owner.clone(),
+            token: self.token(),
+            mode: self.request.mode,
+            limit: self.request.limit.0.max(1),
+        };
+        let until = match self.request.term {
+            Term::Static { until } => until.map(|EpochMs(ms)| ms),
+            Term::Live { .. } => None,
+        };
+        Part { lock, name: works::name(&claim), claim, fence: hold.fence(), slot: hold.slot(), until }
+    }
+
+    /// Nobody takes a hold from somebody who could still prove it.
+    fn is_lost_fairly(&self, loss: &Option<Loss>, holds: &[Hold]) -> Verdict {
+        let now = Clock::now(&self.process);
+        let is_gone = |hold: &Hold| matches!(hold.status().loss(), Some(Loss::Gone | Loss::Superseded));
+        let proven = |hold: &Hold| hold.deadline().is_some_and(|deadline| now < deadline);
+        match holds.iter().find(|hold| is_gone(hold) && proven(hold)) {
+            Some(hold) => {
+                Err(format!("{} lost {} before its deadline: {loss:?}", short(self.token()), hold.name()))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// As a keeper does it: each lock for itself, whatever the store says.
+    async fn give_back(&self, holds: Vec<Hold>) {
+        if self.job.number % 2 == 0 {
+            for hold in holds {
+                let _ = hold.release().await;
+            }
+            return;
+        }
+        let until = Clock::now(&self.process).plus(STUBBORN_FOR);
+        let mut under_way = JoinSet::new();
+        for hold in holds {
+            let parting = hold.parting();
+            let ((name, token, known), client) = (hold.let_go(), self.client.clone());
+            under_way.spawn(async move {
+                let _ = client.withdraw_until(&name, token, Some(known), parting, until, |_| {}).await;
+            });
+        }
+        while under_way.join_next().await.is_some() {}
+    }
+
+    /// Who is over has nothing left, unless a write of it is still on its way or the store was away.
+    fn nothing_is_left(&self) {
+        let mut inner = self.process.world.look();
+        let id = self.process.id;
+        if inner.processes[id].in_flight > 0 || inner.well_since(id) > inner.now.saturating_sub(1_000) {
+            return;
+        }
+        for number in &self.job.wants {
+            let Some(state) = inner.documents.lock(*number).current() else { continue };
+            let holds = state.holder(self.token()).is_some_and(|h| !h.between);
+            if holds || state.waiter(self.token()).is_some() {
+                let error = format!("{} is over and left something on lock-{number}", short(self.token()));
+                inner.must(Err(error));
+            }
+        }
+        drop(inner);
+        self.process.world.ring_if_broken();
+    }
+}
+
+/// Writes down until when a hold is proven, on each change.
+async fn prove(work: Handle, number: usize, mut status: tokio::sync::watch::Receiver<HoldStatus>) {
+    loop {
+        let deadline: Option<Moment> = status.borrow_and_update().deadline();
+        work.prove(number, deadline);
+        if status.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// The true time at which a job's first try begins, as a text for the trace.
+pub fn shown(job: &Job) -> String {
+    let kind = match job.kind {
+        Kind::Exclusive => "exclusive".to_owned(),
+        Kind::Counted(n) => format!("one of {n}"),
+        Kind::Shared => "shared".into(),
+        Kind::Static(ttl) => format!("static for {ttl} ms"),
+    };
+    let pipeline = job.pipeline.map(|id| format!(", pipeline {id} ({:?})", job.parting)).unwrap_or_default();
+    format!(
+        "job {} on h{}: {kind}{pipeline} of {:?}, works {} ms, waits {:?}, store time {}",
+        job.number, job.host, job.wants, job.work, job.wait, START
+    )
+}
