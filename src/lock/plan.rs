@@ -99,11 +99,8 @@ pub fn plan(current: &LockState, request: &Request, watch: &Watch, sight: Sight<
     let mut next = current.clone();
     let place = current.place(request.token).unwrap_or(current.queue.len() + 1);
     // First: nobody clears away what an older try of this request has left to it.
-    let removed = if next.take_over(request) {
-        Vec::new()
-    } else {
-        clear_the_way(&mut next, request, watch, sight, place)
-    };
+    let is_held = if sight.may_queue { next.take_over(request) } else { next.take_over_hold(request) };
+    let removed = if is_held { Vec::new() } else { clear_the_way(&mut next, request, watch, sight, place) };
     let passes = current.waiter(request.token).is_some() && watch.may_pass_over(place, sight.now);
     let mut outcome = next.request(request, sight.may_queue);
     if outcome == Outcome::Queued {

@@ -9,7 +9,20 @@ const KEEP_FREE_SECONDS: u64 = 30 * 24 * 3600;
 impl LockState {
     /// Asks for the lock, or claims it for somebody who waits already. Idempotent: a holder stays one, a
     /// waiter keeps its place (unless a newer pipeline of its line is there: then it has none any more).
+    /// Who may not wait needs no place: that of an older try stays what it is, unless the lock is granted by it.
     pub fn request(&mut self, request: &Request, may_queue: bool) -> Outcome {
+        let waits = may_queue || self.waiter(request.token).is_some();
+        let untouched = (!waits).then(|| self.queue.clone());
+        match (self.ask(request, may_queue), untouched) {
+            (Outcome::Queued, Some(queue)) => {
+                self.queue = queue;
+                Outcome::Busy
+            }
+            (outcome, _) => outcome,
+        }
+    }
+
+    fn ask(&mut self, request: &Request, may_queue: bool) -> Outcome {
         if self.take_over(request) {
             return Outcome::Granted;
         }
@@ -155,7 +168,7 @@ impl LockState {
 
     /// The old try's hold ends, and goes on in the new one, reserved or not. If that asks for more than there
     /// is room for, it gets none of it.
-    fn take_over_hold(&mut self, request: &Request) -> bool {
+    pub(super) fn take_over_hold(&mut self, request: &Request) -> bool {
         let old = request.replaces.and_then(|token| self.holder(token));
         let Some(old) = old.filter(|h| h.owner == request.owner).cloned() else { return false };
         self.release(old.token);

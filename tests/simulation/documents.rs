@@ -70,10 +70,6 @@ impl Document {
         let last = self.versions.len().checked_sub(1)?;
         self.versions.get(last.saturating_sub(back)).cloned()
     }
-
-    pub fn is_obsolete(&self, token: Token) -> bool {
-        self.obsolete.contains(&token)
-    }
 }
 
 impl Documents {
@@ -195,13 +191,14 @@ impl Inner {
             Some(now) => now.missed > w.missed,
             None => w.token != request.token && w.missed > 0 && change.granted().next().is_some(),
         };
-        for waiter in before.queue.iter().filter(missed) {
-            self.is_passed_over_with_cause(waiter.token)?;
+        match before.in_order().into_iter().next().filter(missed) {
+            Some(head) => self.is_passed_over_with_cause(head.token),
+            None => Ok(()),
         }
-        Ok(())
     }
 
-    /// Whoever is well all the time claims in time, and is not passed over.
+    /// A head that is well all the time claims in time, and is not passed over. (Who stands behind a dead head can
+    /// be: each waits for the head's window from when it saw it, and the later in the queue, the more rarely it looks.)
     fn is_passed_over_with_cause(&self, token: Token) -> Verdict {
         let Some(id) = self.documents.process_of(token) else { return Ok(()) };
         let process = &self.processes[id];

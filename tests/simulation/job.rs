@@ -113,7 +113,7 @@ impl Keeper {
             AcquireError::Busy { .. } => waited_out,
             AcquireError::QueueFull { .. } => self.job.max_queue.is_some(),
             AcquireError::Superseded { .. } => {
-                inner.documents.requests_of(&self.request.owner).any(|other| other.token > self.token())
+                inner.documents.requests_of(&self.request.owner).any(|other| other.token != self.token())
             }
             AcquireError::Obsolete { .. } => self.job.line.is_some(),
             AcquireError::Store { .. } => inner.well_since(self.process.id) > 0,

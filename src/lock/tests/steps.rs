@@ -53,6 +53,17 @@ fn who_may_not_wait_is_told_busy_and_still_clears_what_is_over() {
 }
 
 #[test]
+fn who_may_not_wait_takes_no_place_from_its_older_try() {
+    let now = Sight { may_queue: false, was_queued: false, ..sight(at(0)) };
+    let mut state = lock(&[&job(1), &job(2), &job(3)]);
+    let again = retry(&job(2), 20);
+    assert_eq!(step(&state, &again, &watched(&state, at(0)), now), Plan::Busy);
+    state.release(token(1));
+    let (next, outcome) = written(step(&state, &again, &watched(&state, at(0)), now));
+    assert_eq!((outcome, waiters(&next)), (Outcome::Granted, vec![token(3)]), "it is the old place's turn");
+}
+
+#[test]
 fn a_static_hold_is_over_two_seconds_after_its_time_and_looked_at_just_then() {
     let fixed = Request { term: Term::Static { until: Some(EpochMs(START.0 + 1000)) }, ..job(1) };
     let state = lock(&[&fixed, &job(2)]);
