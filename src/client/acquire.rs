@@ -67,6 +67,8 @@ struct Acquire<'a, F> {
     bell: Option<BellWatch>,
     rings: u64,
     was_queued: bool,
+    /// Whether a write of it goes into a hold that its pipeline has left standing.
+    picks_up: bool,
     said: Option<(Waiting, Moment)>,
     trouble: Option<Trouble>,
     /// One of the host's places for those who wait.
@@ -111,6 +113,7 @@ impl<'a, F: FnMut(Progress) + Send> Acquire<'a, F> {
             bell: None,
             rings: 0,
             was_queued: false,
+            picks_up: false,
             said: None,
             trouble: None,
             place: None,
@@ -205,6 +208,8 @@ impl<'a, F: FnMut(Progress) + Send> Acquire<'a, F> {
             // Before the write: who releases after it rings, and is heard.
             self.listen();
         }
+        let standing = |h: &Holder| h.between && h.owner == self.request.owner;
+        self.picks_up |= outcome == Outcome::Granted && current.holders.iter().any(standing);
         let sent = self.client.clock.now();
         let state = match self.swap(Expected::This(&current), &next).await? {
             Swap::Conflict(current) => return Ok(Step::See(current)),
@@ -284,7 +289,8 @@ impl<'a, F: FnMut(Progress) + Send> Acquire<'a, F> {
             tokio::task::spawn_blocking(move || drop(bell));
         }
         debug!(lock = %self.name, waited = ?self.waited(), "granted");
-        Step::Granted(Box::new(Grant { state, request: self.request.clone(), sent, waited: self.waited() }))
+        let (request, picked_up, waited) = (self.request.clone(), self.picks_up, self.waited());
+        Step::Granted(Box::new(Grant { state, request, picked_up, sent, waited }))
     }
 
     /// An earlier write of ours took effect though its reply never came. When it did is not known, so the

@@ -100,6 +100,8 @@ impl std::fmt::Display for Loss {
 pub(super) struct Grant {
     pub(super) state: LockState,
     pub(super) request: Request,
+    /// Whether it goes on with a hold that its pipeline had left standing.
+    pub(super) picked_up: bool,
     /// When the request that made it was sent: the lease counts from here.
     pub(super) sent: Moment,
     pub(super) waited: Duration,
@@ -113,6 +115,7 @@ pub struct Hold {
     fence: Fence,
     slot: u32,
     waited: Duration,
+    picked_up: bool,
     parting: Parting,
     since: Moment,
     status: watch::Receiver<HoldStatus>,
@@ -140,7 +143,7 @@ impl std::fmt::Debug for Keeper {
 
 impl Hold {
     pub(super) fn begin(client: Client, name: LockName, grant: Grant, options: &AcquireOptions) -> Self {
-        let Grant { state, request, sent, waited } = grant;
+        let Grant { state, request, picked_up, sent, waited } = grant;
         let (fence, slot, term) = match state.holder(request.token) {
             Some(holder) => (state.fence_of(holder), holder.slot, holder.term),
             None => (state.fence, 0, request.term),
@@ -167,7 +170,7 @@ impl Hold {
             }
             Term::Static { .. } => None,
         };
-        Self { keeper, fence, slot, waited, parting: options.parting, since: sent, status, renewing }
+        Self { keeper, fence, slot, waited, picked_up, parting: options.parting, since: sent, status, renewing }
     }
 
     /// The lock.
@@ -272,14 +275,25 @@ impl Hold {
     }
 
     /// Gives the lock back, and says what became of it. Goes on trying for as long as the hold could last otherwise.
-    pub async fn release(mut self) -> Result<Given, ReleaseError> {
+    pub async fn release(self) -> Result<Given, ReleaseError> {
+        let parting = self.parting;
+        self.release_by(parting).await
+    }
+
+    /// Gives back what nothing was done under: nothing is left standing but what stood before.
+    pub(super) async fn put_back(self) -> Result<Given, ReleaseError> {
+        let parting = if self.picked_up { self.parting } else { Parting::Alone };
+        self.release_by(parting).await
+    }
+
+    async fn release_by(mut self, parting: Parting) -> Result<Given, ReleaseError> {
         if let Some(renewing) = self.renewing.take() {
             renewing.abort();
         }
         let ending = self.ending(false);
         let Keeper { client, name, token, .. } = &self.keeper;
         let known = Some(self.keeper.known());
-        let given = client.give_back(name, *token, known, self.parting, self.deadline()).await?;
+        let given = client.give_back(name, *token, known, parting, self.deadline()).await?;
         ending.into_iter().for_each(|ending| client.record(name, ending));
         Ok(given)
     }

@@ -103,8 +103,11 @@ impl Client {
         while self.clock.now() < until {
             self.clock.sleep_until(self.clock.now().plus(pause).min(until)).await;
             pause = (pause * 2).min(LATE.1);
-            let now = self.clock.now();
-            if let Err(error) = self.give_back(name, token, None, Parting::Alone, Some(now)).await {
+            // What it has left standing for its pipeline was left on purpose.
+            let brought = |state: &mut LockState| {
+                state.holder(token).is_none_or(|h| !h.between) && state.release(token)
+            };
+            if let Err(error) = self.change(name, None, brought).await {
                 debug!(%error, "it can't be looked for now");
             }
         }

@@ -72,7 +72,7 @@ impl Client {
         let held = got.iter().take_while(|hold| hold.is_some()).count();
         let mut back = JoinSet::new();
         for hold in got.drain(held..).flatten() {
-            back.spawn(hold.release());
+            back.spawn(hold.put_back());
         }
         while let Some(released) = back.join_next().await {
             if let Ok(Err(error)) = released {

@@ -81,7 +81,7 @@ pub enum RemovalReason {
 /// before it, the replies to one's own writes too). `wall` is the wall clock,
 /// for the mark of a lock that becomes free.
 pub fn plan(current: &LockState, request: &Request, watch: &Watch, sight: Sight<'_>, wall: EpochMs) -> Plan {
-    if current.holder(request.token).is_some() {
+    if current.is_held_by(request.token) {
         return Plan::Hold;
     }
     if current.is_newer() {

@@ -203,6 +203,11 @@ impl LockState {
         self.holders.iter().find(|h| h.token == token)
     }
 
+    /// Whether `token` holds. What it has left standing for its pipeline's next job is nobody's hold any more.
+    pub fn is_held_by(&self, token: Token) -> bool {
+        self.holder(token).is_some_and(|h| !h.between)
+    }
+
     /// The queue's entry of `token`.
     pub fn waiter(&self, token: Token) -> Option<&Waiter> {
         self.queue.iter().find(|w| w.token == token)

@@ -159,7 +159,7 @@ impl LockState {
 
     /// Gives the hold or the place of an older try to `request`; true if it holds the lock (also by itself).
     pub(super) fn take_over(&mut self, request: &Request) -> bool {
-        if self.holder(request.token).is_some() || self.take_over_hold(request) {
+        if self.is_held_by(request.token) || self.take_over_hold(request) {
             return true;
         }
         self.take_over_place(request);

@@ -129,6 +129,10 @@ async fn jobs_that_name_their_locks_in_any_order_never_wait_for_each_other() {
     }
 }
 
+fn lingering() -> AcquireOptions {
+    AcquireOptions { parting: Parting::Linger(Duration::from_secs(60)), ..AcquireOptions::waiting(SOON) }
+}
+
 async fn acquire(
     client: &Client,
     name: &str,
@@ -161,8 +165,7 @@ async fn a_name_before_one_that_the_pipeline_holds_is_only_tried() {
 #[tokio::test]
 async fn a_pipelines_hold_stands_between_its_jobs() {
     let client = client();
-    let options =
-        AcquireOptions { parting: Parting::Linger(Duration::from_secs(60)), ..AcquireOptions::waiting(SOON) };
+    let options = lingering();
     let first = acquire(&client, "a", member_of(1), options.clone()).await.unwrap();
     let (name, token, known) = first.let_go();
     let until = client.clock().now().plus(SOON);
@@ -174,6 +177,58 @@ async fn a_pipelines_hold_stands_between_its_jobs() {
     let second = acquire(&client, "a", member_of(1), last).await.unwrap();
     second.release().await.unwrap();
     acquire(&client, "a", member_of(2), AcquireOptions::waiting(Duration::ZERO)).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_a_pipeline_only_tried_is_not_left_standing() {
+    let client = client();
+    let foreign = acquire(&client, "a", alone(), AcquireOptions::waiting(SOON)).await.unwrap();
+    let wishes = wishes(&["a", "b"], &member_of(1), &lingering());
+    let both = client.clone();
+    let both = tokio::spawn(async move { both.acquire_all(wishes, |_| {}).await });
+    in_time("the wait", async {
+        while client.look(&lock("a")).await.unwrap().is_none_or(|state| state.queue.is_empty()) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    assert_eq!(holders(&client, "b").await, 0);
+    foreign.release().await.unwrap();
+    let both = in_time("the pipeline's turn", both).await.unwrap();
+    assert_eq!(names(&both), ["a", "b"]);
+    assert!(both.holds.iter().all(|hold| hold.deadline().is_some()), "they are watched over");
+}
+
+#[tokio::test]
+async fn what_stands_for_a_pipeline_stands_on_after_a_try() {
+    let client = client();
+    acquire(&client, "b", member_of(1), lingering()).await.unwrap().release().await.unwrap();
+    let foreign = acquire(&client, "a", alone(), AcquireOptions::waiting(SOON)).await.unwrap();
+    let options = AcquireOptions { wait: Duration::ZERO, ..lingering() };
+    let several = client.acquire_all(wishes(&["a", "b"], &member_of(1), &options), |_| {}).await;
+    assert!(matches!(several.failure, Some(AcquireError::Busy { .. })), "{several:?}");
+    assert_eq!(holders(&client, "b").await, 1);
+    drop(foreign);
+}
+
+#[tokio::test]
+async fn a_late_write_that_is_looked_for_costs_no_pipeline_its_hold() {
+    let (store, client) = Moody::client();
+    let request = member_of(1);
+    let token = request.token;
+    store.set(Mood::HangingWrites);
+    let name = lock("a");
+    let mut acquiring = Box::pin(client.acquire(&name, request.clone(), lingering(), |_| {}));
+    tokio::select! {
+        _ = &mut acquiring => panic!("the write is not answered"),
+        () = store.has_written() => {}
+    }
+    drop(acquiring);
+    store.set(Mood::Well);
+    acquire(&client, "a", request, lingering()).await.unwrap().release().await.unwrap();
+    assert!(client.is_unsettled(&name, token));
+    in_time("looking", client.take_back_late(&name, token, Duration::from_secs(1))).await;
+    assert_eq!(holders(&client, "a").await, 1);
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ pub struct Change<'a> {
 impl Change<'_> {
     /// The holders that it adds.
     pub fn granted(&self) -> impl Iterator<Item = &Holder> {
-        self.after.holders.iter().filter(|h| self.before.holder(h.token).is_none())
+        self.after.holders.iter().filter(|h| is_new(self.before, h))
     }
 
     /// Whether the place of `waiter` is one that `token` of `owner` has or takes over: a retry does so, a
@@ -130,7 +130,7 @@ impl Audit {
     fn fences(&mut self, change: &Change<'_>) -> Verdict {
         for holder in &change.after.holders {
             let fence = change.after.fence_of(holder);
-            match change.before.holder(holder.token) {
+            match change.before.holder(holder.token).filter(|_| !is_new(change.before, holder)) {
                 Some(old) if change.before.fence_of(old) != fence => {
                     return Err(format!("the fence of {:?} has changed", holder.token));
                 }
@@ -182,6 +182,11 @@ impl Audit {
     }
 }
 
+/// Whether `before` has no such hold. Who left one standing for its pipeline holds anew when it asks again.
+fn is_new(before: &LockState, holder: &Holder) -> bool {
+    before.holder(holder.token).is_none_or(|old| old.between && !holder.between)
+}
+
 fn entries_are_single(state: &LockState) -> Verdict {
     let tokens: Vec<Token> =
         state.holders.iter().map(|h| h.token).chain(state.queue.iter().map(|w| w.token)).collect();
@@ -217,7 +222,8 @@ fn slots_are_apart(change: &Change<'_>) -> Verdict {
         }
     }
     for holder in &change.after.holders {
-        if change.before.holder(holder.token).is_some_and(|old| old.slot != holder.slot) {
+        let old = change.before.holder(holder.token).filter(|_| !is_new(change.before, holder));
+        if old.is_some_and(|old| old.slot != holder.slot) {
             return Err(format!("the slot of {:?} has changed", holder.token));
         }
     }

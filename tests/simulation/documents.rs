@@ -6,7 +6,7 @@ use std::{
 };
 
 use pipeline_lock::{
-    lock::{Beat, EpochMs, Fence, LockName, LockState, Owner, Request, Term, Token},
+    lock::{Beat, EpochMs, Fence, Holder, LockName, LockState, Owner, Request, Term, Token},
     store::{Expected, Renewal, Swap},
 };
 
@@ -16,6 +16,7 @@ use crate::{
     flaws,
     order::Order,
     progress::Progress,
+    scenario::START,
     world::{Inner, Phase},
 };
 
@@ -183,10 +184,7 @@ impl Inner {
                 return Err(format!("{:?} is obsolete and did not learn it", holder.token));
             }
         }
-        let kept = before.holders.iter().filter(|h| h.between && after.holder(h.token).is_none());
-        for holder in kept.filter(|h| !matches!(h.term, Term::Static { .. })) {
-            return Err(format!("{:?} stood between two jobs without an end", holder.token));
-        }
+        self.what_stands_for_a_pipeline_stays(id, &change)?;
         let missed = |w: &&pipeline_lock::lock::Waiter| match after.waiter(w.token) {
             Some(now) => now.missed > w.missed,
             None => w.token != request.token && w.missed > 0 && change.granted().next().is_some(),
@@ -195,6 +193,22 @@ impl Inner {
             Some(head) => self.is_passed_over_with_cause(head.token),
             None => Ok(()),
         }
+    }
+
+    /// What was left standing stands until its time is over, a job of its pipeline goes on with it, or one is through
+    /// that ends it. (Who cleans up after a dead keeper takes all away that this one had.)
+    fn what_stands_for_a_pipeline_stays(&self, id: usize, change: &Change<'_>) -> Verdict {
+        let is_between = |h: &&Holder| h.between && !change.after.holder(h.token).is_some_and(|h| h.between);
+        for standing in change.before.holders.iter().filter(is_between) {
+            let is_over = matches!(standing.term, Term::Static { until } if until.is_some_and(|u| u.0 < START + self.now));
+            let goes_on = change.granted().any(|h| h.owner == standing.owner);
+            let is_of_it = change.request.owner == standing.owner;
+            let process = &self.processes[id];
+            if !(is_over || goes_on || is_of_it && process.may_end_all) {
+                return Err(format!("{} ended what {} left standing", process.name, short(standing.token)));
+            }
+        }
+        Ok(())
     }
 
     /// A head that is well all the time claims in time, and is not passed over. (Who stands behind a dead head can
@@ -215,7 +229,7 @@ impl Inner {
         let (now, is_calm) = (self.now, self.is_calm());
         let process = |token| self.documents.process_of(token).map(|id| &self.processes[id]);
         let lives = |token| process(token).is_some_and(|it| !it.is_dead && it.phase != Phase::Over);
-        let stands = |until: Option<EpochMs>| until.is_none_or(|u| u.0 >= crate::scenario::START + now);
+        let stands = |until: Option<EpochMs>| until.is_none_or(|u| u.0 >= START + now);
         let holds = state.holders.iter().any(|h| match h.term {
             Term::Live { .. } => lives(h.token),
             Term::Static { until } => stands(until),
@@ -275,7 +289,7 @@ pub fn shown(state: &LockState) -> String {
         })
         .collect();
     let queue: Vec<String> =
-        state.queue.iter().map(|w| short(w.token) + &"!".repeat(w.missed as usize)).collect();
+        state.in_order().iter().map(|w| short(w.token) + &"!".repeat(w.missed as usize)).collect();
     format!(
         "rev {} fence {} held [{}] queue [{}]",
         state.rev.0 % 1_000_000,

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use crate::{
     GRACE, LEASE, Real, Verdict,
     audit::Claim,
-    documents::short,
+    documents::{number, short},
     scenario::{Fate, Job, Kind, START, lock},
     works::{self, Handle, Part},
     world::{Phase, Process},
@@ -127,11 +127,12 @@ impl Keeper {
     /// Gives back what it has.
     async fn leave(&self, holds: Vec<Hold>, withdraws: bool) {
         self.process.enter(Phase::Leaving);
+        let held: Vec<usize> = holds.iter().map(|hold| number(hold.name())).collect();
         for hold in holds {
             let _ = hold.release().await;
         }
         if withdraws {
-            for number in &self.job.wants {
+            for number in self.job.wants.iter().filter(|number| !held.contains(number)) {
                 let _ = self.client.withdraw(&lock(*number), self.token()).await;
             }
         }
@@ -178,7 +179,7 @@ impl Keeper {
     }
 
     fn part(&self, hold: &Hold) -> Part {
-        let lock = crate::documents::number(hold.name());
+        let lock = number(hold.name());
         let inner = self.process.world.look();
         let granted = inner.documents.lock(lock).fences.get(&self.token()).copied();
         drop(inner);
@@ -237,7 +238,8 @@ impl Keeper {
     fn nothing_is_left(&self) {
         let mut inner = self.process.world.look();
         let id = self.process.id;
-        if inner.processes[id].in_flight > 0 || inner.well_since(id) > inner.now.saturating_sub(1_000) {
+        let state = &inner.processes[id];
+        if state.in_flight > 0 || state.may_haunt || inner.well_since(id) > inner.now.saturating_sub(1_000) {
             return;
         }
         for number in &self.job.wants {

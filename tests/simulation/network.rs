@@ -26,6 +26,9 @@ const SLOW: Real = 400;
 /// Who waits for a reply that is lost has given up long before.
 const LOST: Real = 10_000;
 
+/// A write that arrives later than this is not looked for any more by who sent it.
+const LOOKED_FOR: Real = 18_000;
+
 /// A throttled waiter looks less often for so long.
 const THROTTLED_FOR: Real = 150_000;
 
@@ -165,6 +168,7 @@ impl Process {
             me.leaves(is_write);
             tokio::spawn(async move {
                 me.world.wait(out + again).await;
+                me.haunts();
                 me.arrives(lock, &op, 0, is_write);
             });
         }
@@ -172,12 +176,20 @@ impl Process {
         me.leaves(is_write);
         tokio::spawn(async move {
             me.world.wait(out).await;
+            if out > LOOKED_FOR {
+                me.haunts();
+            }
             let answered = me.arrives(lock, &op, stale, is_write);
             me.world.wait(back.unwrap_or(LOST)).await;
             if back.is_some() {
                 let _ = answer.send(answered);
             }
         });
+    }
+
+    /// What arrives now may stay as a ghost until its lease ends.
+    fn haunts(&self) {
+        self.world.look().processes[self.id].may_haunt = true;
     }
 
     fn leaves(&self, is_write: bool) {

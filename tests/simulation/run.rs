@@ -3,7 +3,7 @@
 use std::{pin::Pin, sync::Arc};
 
 use pipeline_lock::{
-    client::{AcquireOptions, Clock},
+    client::{AcquireOptions, Parting},
     lock::{Beat, Owner, Request, Term, Token},
 };
 use tokio::task::JoinSet;
@@ -134,10 +134,17 @@ async fn revoke(world: World, at: Real, number: usize) {
     world.until(at).await;
     let operator = world.process("operator".into(), 0, None);
     let client = operator.client();
-    if let Ok(Some(state)) = client.look(&lock(number)).await
-        && let Some(holder) = state.holders.first()
-    {
-        let _ = client.revoke(&lock(number), holder.token, "operator").await;
+    let asking = async {
+        if let Ok(Some(state)) = client.look(&lock(number)).await
+            && let Some(holder) = state.holders.first()
+        {
+            let _ = client.revoke(&lock(number), holder.token, "operator").await;
+        }
+    };
+    tokio::select! {
+        biased;
+        () = asking => {}
+        () = operator.death() => return,
     }
     operator.enter(Phase::Over);
 }
@@ -162,8 +169,11 @@ fn a_try(
         if process.is_dead() {
             return;
         }
-        if is_first {
-            world.look().processes[process.id].stalls = job.stalls.clone();
+        {
+            let mut inner = world.look();
+            let state = &mut inner.processes[process.id];
+            state.stalls = if is_first { job.stalls.clone() } else { Vec::new() };
+            state.may_end_all = job.parting == Parting::WithThePipeline;
         }
         let request = job.request(tries, replaces);
         let token = request.token;
@@ -232,7 +242,11 @@ async fn clean_up(world: &World, job: &Job, keeper: &crate::world::Process, toke
     if cleaner.is_dead() {
         return;
     }
-    world.look().processes[cleaner.id].token = Some(token);
+    {
+        let mut inner = world.look();
+        let state = &mut inner.processes[cleaner.id];
+        (state.token, state.may_end_all) = (Some(token), true);
+    }
     let client = cleaner.client();
     let giving_back = async {
         for number in &job.wants {
@@ -261,7 +275,6 @@ async fn somebody_new(world: &World, number: usize) {
     let wait = std::time::Duration::from_secs(600);
     let client = process.client();
     let got = client.acquire(&lock(number), request, AcquireOptions::waiting(wait), |_| {}).await;
-    let _ = Clock::now(&process);
     let places = {
         let inner = world.look();
         inner.documents.lock(number).current().map_or(0, |state| state.queue.len() as Real)

@@ -177,8 +177,11 @@ impl Handle {
     pub fn begin(keeper: &Process, parts: Vec<Part>, deadlines: Vec<Option<Moment>>, lasts: Real) -> Self {
         let world = keeper.world.clone();
         let mut inner = world.look();
-        let fair = inner.fences_grow(&parts);
-        inner.must(fair);
+        let is_over = parts.iter().any(|part| part.until.is_some_and(|until| until < START + inner.now));
+        if !is_over {
+            let fair = inner.fences_grow(&parts);
+            inner.must(fair);
+        }
         let work = Work {
             keeper: keeper.id,
             host: inner.processes[keeper.id].host,
@@ -193,7 +196,7 @@ impl Handle {
         inner.works.0.push(work);
         let work = inner.works.0.len() - 1;
         let is_due = inner.before_the_deadline(work, GRACE_MS - SLACK).is_some_and(|at| at <= inner.now);
-        if is_due {
+        if is_due || is_over {
             inner.works.0[work].has_ended = true;
             inner.tell(keeper.id, || "does not begin: its deadline is near".into());
         } else {

@@ -74,6 +74,10 @@ pub struct State {
     pub reading: Option<(EpochMs, Moment)>,
     /// Requests of it that may still arrive.
     pub in_flight: u32,
+    /// Whether a write of it came twice, or later than anybody looks for it.
+    pub may_haunt: bool,
+    /// Whether it ends what its pipeline has left standing.
+    pub may_end_all: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,6 +174,8 @@ impl World {
             troubled: 0,
             reading: None,
             in_flight: 0,
+            may_haunt: false,
+            may_end_all: false,
         });
         Process { world: self.clone(), id }
     }

@@ -35,6 +35,17 @@ fn to_part_again_changes_nothing() {
 }
 
 #[test]
+fn who_left_a_hold_standing_holds_anew_when_it_asks_again() {
+    let mut state = lock(&[&member(7, 1)]);
+    parted(&mut state, 1);
+    let watch = Watch::default();
+    let (next, outcome) = written(step(&state, &member(7, 1), &watch, sight(at(0))));
+    assert_eq!((outcome, between(&next)), (Outcome::Granted, vec![]));
+    assert_eq!(next.holders[0].term, member(7, 1).term, "it is watched over");
+    assert!(next.fence > state.fence);
+}
+
+#[test]
 fn the_pipelines_next_job_goes_past_the_queue_in_the_same_slot() {
     let of = |n, pipeline| Request { limit: Limit(3), ..member(pipeline, n) };
     let mut state = lock(&[&counted(1, 3), &of(2, 7), &job(3)]);
