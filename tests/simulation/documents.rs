@@ -15,7 +15,7 @@ use crate::{
     audit::{Audit, Change},
     flaws,
     order::Order,
-    progress::Progress,
+    progress::{Progress, Standing},
     scenario::START,
     world::{Inner, Phase},
 };
@@ -25,6 +25,9 @@ const VERSIONS: usize = 5;
 
 /// What the claim window is at least, in true time.
 const CLAIM_WINDOW: Real = 14_250;
+
+/// A static hold is left alone for two seconds after its time, of a clock that shows whole seconds.
+const LEFT_ALONE: Real = 3_500;
 
 /// A request.
 #[derive(Clone)]
@@ -229,15 +232,16 @@ impl Inner {
         let (now, is_calm) = (self.now, self.is_calm());
         let process = |token| self.documents.process_of(token).map(|id| &self.processes[id]);
         let lives = |token| process(token).is_some_and(|it| !it.is_dead && it.phase != Phase::Over);
-        let stands = |until: Option<EpochMs>| until.is_none_or(|u| u.0 >= START + now);
+        let stands = |until: Option<EpochMs>| until.is_none_or(|u| u.0 + LEFT_ALONE >= START + now);
         let holds = state.holders.iter().any(|h| match h.term {
             Term::Live { .. } => lives(h.token),
             Term::Static { until } => stands(until),
         });
         let asks = |token| process(token).is_some_and(|it| !it.is_dead && it.phase == Phase::Acquiring);
-        let waits = state.queue.iter().any(|w| asks(w.token));
-        let longest = Progress::longest(is_calm, state.queue.len() as Real);
-        let verdict = self.documents.locks[lock].progress.check(holds, waits, now, longest);
+        let head = state.in_order().iter().map(|w| w.token).find(|token| asks(*token));
+        let places = state.queue.len() as Real;
+        let standing = Standing { is_held: holds, head, places, is_calm };
+        let verdict = self.documents.locks[lock].progress.check(&standing, now);
         self.must(verdict.map_err(|broken| format!("lock-{lock}: {broken}")));
     }
 

@@ -4,7 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use pipeline_lock::{
     Client,
-    client::{AcquireError, AcquireOptions, Clock, Hold, HoldStatus, HoldWatcher, Loss, Several, Wish},
+    client::{
+        AcquireError, AcquireOptions, Clock, Hold, HoldStatus, HoldWatcher, Loss, ReleaseError, Several, Wish,
+    },
     lock::{EpochMs, Moment, Request, Term, Token},
     store::Store,
 };
@@ -129,12 +131,20 @@ impl Keeper {
         self.process.enter(Phase::Leaving);
         let held: Vec<usize> = holds.iter().map(|hold| number(hold.name())).collect();
         for hold in holds {
-            let _ = hold.release().await;
+            self.notes(hold.release().await);
         }
         if withdraws {
             for number in self.job.wants.iter().filter(|number| !held.contains(number)) {
-                let _ = self.client.withdraw(&lock(*number), self.token()).await;
+                self.notes(self.client.withdraw(&lock(*number), self.token()).await);
             }
+        }
+    }
+
+    /// What could not be given back ends with its lease.
+    fn notes<T>(&self, given: Result<T, ReleaseError>) {
+        if let Err(error) = given {
+            self.tell(|| error.to_string());
+            self.process.world.look().processes[self.process.id].may_haunt = true;
         }
     }
 
@@ -218,7 +228,7 @@ impl Keeper {
     async fn give_back(&self, holds: Vec<Hold>) {
         if self.job.number % 2 == 0 {
             for hold in holds {
-                let _ = hold.release().await;
+                self.notes(hold.release().await);
             }
             return;
         }
@@ -228,10 +238,12 @@ impl Keeper {
             let parting = hold.parting();
             let ((name, token, known), client) = (hold.let_go(), self.client.clone());
             under_way.spawn(async move {
-                let _ = client.withdraw_until(&name, token, Some(known), parting, until, |_| {}).await;
+                client.withdraw_until(&name, token, Some(known), parting, until, |_| {}).await
             });
         }
-        while under_way.join_next().await.is_some() {}
+        while let Some(given) = under_way.join_next().await {
+            self.notes(given.expect("it does not panic"));
+        }
     }
 
     /// Who is over has nothing left, unless a write of it is still on its way or the store was away.

@@ -279,7 +279,7 @@ async fn somebody_new(world: &World, number: usize) {
         let inner = world.look();
         inner.documents.lock(number).current().map_or(0, |state| state.queue.len() as Real)
     };
-    let (lasted, longest) = (world.now() - began, Progress::longest(false, places + 1) + linger(world));
+    let (lasted, longest) = (world.now() - began, Progress::longest(places + 1) + linger(world));
     match got {
         Ok(_) if lasted > longest => {
             world.must(Err(format!("a newcomer waited {lasted} ms for lock-{number}")))

@@ -178,10 +178,6 @@ impl Handle {
         let world = keeper.world.clone();
         let mut inner = world.look();
         let is_over = parts.iter().any(|part| part.until.is_some_and(|until| until < START + inner.now));
-        if !is_over {
-            let fair = inner.fences_grow(&parts);
-            inner.must(fair);
-        }
         let work = Work {
             keeper: keeper.id,
             host: inner.processes[keeper.id].host,
@@ -193,6 +189,7 @@ impl Handle {
             changed: Arc::default(),
             over: Arc::default(),
         };
+        let fair = inner.fences_grow(&work.parts);
         inner.works.0.push(work);
         let work = inner.works.0.len() - 1;
         let is_due = inner.before_the_deadline(work, GRACE_MS - SLACK).is_some_and(|at| at <= inner.now);
@@ -210,7 +207,7 @@ impl Handle {
                     .join(", ")
             );
             inner.tell(keeper.id, || text);
-            let fair = inner.check_runs();
+            let fair = fair.and_then(|()| inner.check_runs());
             inner.must(fair);
         }
         drop(inner);

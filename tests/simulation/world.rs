@@ -74,7 +74,7 @@ pub struct State {
     pub reading: Option<(EpochMs, Moment)>,
     /// Requests of it that may still arrive.
     pub in_flight: u32,
-    /// Whether a write of it came twice, or later than anybody looks for it.
+    /// Whether a write of it came twice, or later than anybody looks for it, or a release failed.
     pub may_haunt: bool,
     /// Whether it ends what its pipeline has left standing.
     pub may_end_all: bool,
