@@ -73,9 +73,10 @@ impl Keeper {
             }
             Some(Several { holds, failure: None }) => self.hold(holds).await,
         }
+        let parted = self.process.world.now();
         self.take_back_late().await;
         self.process.enter(Phase::Over);
-        self.nothing_is_left();
+        self.nothing_is_left(parted);
         self.tell(|| "is over".into());
     }
 
@@ -246,12 +247,13 @@ impl Keeper {
         }
     }
 
-    /// Who is over has nothing left, unless a write of it is still on its way or the store was away.
-    fn nothing_is_left(&self) {
+    /// Who is over has nothing left, unless a write of it is still on its way, or the store was away
+    /// while it looked for one that came late.
+    fn nothing_is_left(&self, parted: Real) {
         let mut inner = self.process.world.look();
         let id = self.process.id;
         let state = &inner.processes[id];
-        if state.in_flight > 0 || state.may_haunt || inner.well_since(id) > inner.now.saturating_sub(1_000) {
+        if state.in_flight > 0 || state.may_haunt || inner.well_since(id) > parted {
             return;
         }
         for number in &self.job.wants {
