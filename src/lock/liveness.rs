@@ -39,6 +39,8 @@ pub struct Watch {
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Sighting {
     token: Token,
+    /// A token can have the lock more than once, and its beats begin anew then.
+    fence: Fence,
     beat: Beat,
     lease: Duration,
     since: Moment,
@@ -58,16 +60,18 @@ impl Watch {
     /// a swap that rests on it finds a newer revision.
     pub fn observe(&mut self, state: &LockState, now: Moment) {
         let leased = |h: &super::Holder| match h.term {
-            Term::Live { beat, lease: Some(lease) } => Some((h.token, beat, lease)),
+            Term::Live { beat, lease: Some(lease) } => {
+                Some(Sighting { token: h.token, fence: state.fence_of(h), beat, lease, since: now })
+            }
             Term::Live { lease: None, .. } | Term::Static { .. } => None,
         };
         let seen: Vec<Sighting> = state
             .holders
             .iter()
             .filter_map(leased)
-            .map(|(token, beat, lease)| {
-                let same = self.leased.iter().find(|s| s.token == token && s.beat == beat);
-                Sighting { token, beat, lease, since: same.map_or(now, |s| s.since) }
+            .map(|seen| {
+                let is_same = |s: &&Sighting| Sighting { since: s.since, ..seen } == **s;
+                self.leased.iter().find(is_same).copied().unwrap_or(seen)
             })
             .collect();
         self.leased = seen;

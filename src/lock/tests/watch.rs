@@ -43,6 +43,21 @@ fn a_beat_starts_the_clock_anew() {
 }
 
 #[test]
+fn a_hold_that_a_token_got_anew_is_watched_anew() {
+    let mut state = beating(0);
+    let mut watch = Watch::default();
+    watch.observe(&state, at(0));
+    state.release(token(1));
+    ask(&mut state, &job(2));
+    state.release(token(2));
+    state.release(token(3));
+    assert_eq!(ask(&mut state, &job(1)), Outcome::Granted);
+    watch.observe(&state, at(DUE));
+    assert_eq!(watch.dead(1, at(2 * DUE - 1)), []);
+    assert_eq!(watch.dead(1, at(2 * DUE)), [(token(1), Beat(0))]);
+}
+
+#[test]
 fn a_stale_view_of_an_older_beat_starts_the_clock_anew() {
     let mut watch = Watch::default();
     for (second, beat) in [(0, 3), (20, 4), (40, 3), (60, 4)] {
