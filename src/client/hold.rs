@@ -170,7 +170,17 @@ impl Hold {
             }
             Term::Static { .. } => None,
         };
-        Self { keeper, fence, slot, waited, picked_up, parting: options.parting, since: sent, status, renewing }
+        Self {
+            keeper,
+            fence,
+            slot,
+            waited,
+            picked_up,
+            parting: options.parting,
+            since: sent,
+            status,
+            renewing,
+        }
     }
 
     /// The lock.

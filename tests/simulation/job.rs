@@ -227,7 +227,7 @@ impl Keeper {
 
     /// As a keeper does it: each lock for itself, whatever the store says.
     async fn give_back(&self, holds: Vec<Hold>) {
-        if self.job.number % 2 == 0 {
+        if self.job.number.is_multiple_of(2) {
             for hold in holds {
                 self.notes(hold.release().await);
             }

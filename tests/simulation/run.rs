@@ -27,7 +27,6 @@ pub struct Outcome {
     pub trace: Vec<String>,
     pub requests: u64,
     pub lasted: Real,
-    pub longest_idle: Real,
 }
 
 /// Runs a seed.
@@ -48,13 +47,11 @@ pub fn run(seed: u64, traced: bool, flaw: Option<Flaw>) -> Outcome {
             () = world.until(HORIZON) => stuck(&world),
         }
         let mut inner = world.look();
-        let locks = 0..world.scenario.locks;
         Outcome {
             broken: inner.broken.take(),
             trace: inner.trace.take().unwrap_or_default(),
             requests: inner.requests,
             lasted: inner.now,
-            longest_idle: locks.map(|n| inner.documents.lock(n).progress.longest).max().unwrap_or(0),
         }
     })
 }
@@ -284,7 +281,7 @@ async fn somebody_new(world: &World, number: usize) {
         Ok(_) if lasted > longest => {
             world.must(Err(format!("a newcomer waited {lasted} ms for lock-{number}")))
         }
-        Ok(hold) => world.must(hold.release().await.map_err(|error| error.to_string())),
+        Ok(hold) => world.must(hold.release().await.map(drop).map_err(|error| error.to_string())),
         Err(error) => world.must(Err(format!("a newcomer did not get it: {error}"))),
     }
     process.enter(Phase::Over);

@@ -96,7 +96,7 @@ impl Inner {
         let is_frozen = frozen.iter().any(|window| window.contains(&self.now));
         let thaws = frozen.iter().any(|window| window.end == self.now);
         let is_due = self.before_the_deadline(work, BEFORE_THE_LEASE).is_some_and(|at| at <= self.now);
-        !it.has_ended && !is_frozen && self.now < it.ends && !(thaws && is_due)
+        !(it.has_ended || is_frozen || self.now >= it.ends || thaws && is_due)
     }
 
     /// Those who run now get on, each in a slot of its own.
