@@ -30,7 +30,7 @@ impl AcquireOptions {
 /// How a hold is given back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Parting {
-    /// It ends, and nothing else does.
+    /// It ends, and nothing else does: what it has left standing for its pipeline before stands on.
     #[default]
     Alone,
     /// A pipeline's last member leaves the hold standing for this long, for the pipeline's next job.

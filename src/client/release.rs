@@ -35,7 +35,8 @@ pub enum Given {
 }
 
 impl Client {
-    /// Takes back whatever `token` has of `name`, a hold or a place. To be called for a request that was
+    /// Takes back whatever `token` has of `name`, a hold or a place, but for what it has left standing for its
+    /// pipeline. To be called for a request that was
     /// given up; goes on trying for a minute while the store does not answer.
     pub async fn withdraw(&self, name: &LockName, token: Token) -> Result<(), ReleaseError> {
         let until = self.clock.now().plus(WITHDRAW_FOR);
@@ -103,11 +104,8 @@ impl Client {
         while self.clock.now() < until {
             self.clock.sleep_until(self.clock.now().plus(pause).min(until)).await;
             pause = (pause * 2).min(LATE.1);
-            // What it has left standing for its pipeline was left on purpose.
-            let brought = |state: &mut LockState| {
-                state.holder(token).is_none_or(|h| !h.between) && state.release(token)
-            };
-            if let Err(error) = self.change(name, None, brought).await {
+            let now = self.clock.now();
+            if let Err(error) = self.give_back(name, token, None, Parting::Alone, Some(now)).await {
                 debug!(%error, "it can't be looked for now");
             }
         }
@@ -127,7 +125,7 @@ impl Client {
         let mut pause = RETRY.0;
         loop {
             let part = |state: &mut LockState| match parting {
-                Parting::Alone => state.release(token),
+                Parting::Alone => state.take_back(token),
                 Parting::Linger(span) => state.part(token, Some((self.store.now(), span))),
                 Parting::WithThePipeline => state.part(token, None),
             };

@@ -79,7 +79,12 @@ impl Watch {
         if self.holders_since.is_none() || self.holders != holders {
             (self.holders, self.holders_since) = (holders, Some(now));
         }
-        self.observe_ready(state, now);
+        if self.is_newest(state) {
+            self.observe_ready(state, now);
+        } else {
+            // Who could claim then may not have been able to since: what comes next begins the windows anew.
+            self.ready.clear();
+        }
         self.newest = self.newest.max(Some(state.rev));
         self.fence = self.fence.max(Some(state.fence));
     }

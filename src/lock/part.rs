@@ -35,6 +35,13 @@ impl LockState {
         true
     }
 
+    /// Gives back the hold or the place of `token`, of a request that was given up. What it has left standing for its
+    /// pipeline was left on purpose, and stays. False if there is nothing to give back.
+    pub fn take_back(&mut self, token: Token) -> bool {
+        let stands = self.holder(token).is_some_and(|h| h.between);
+        !stands && self.release(token)
+    }
+
     /// Ends all holds of `owner`, or only those that nobody works under (static ones, and what
     /// [`LockState::part`] left standing), and returns them. Places in the queue stay.
     pub fn release_all(&mut self, owner: &Owner, static_only: bool) -> Vec<Holder> {

@@ -113,10 +113,10 @@ pub fn plan(current: &LockState, request: &Request, watch: &Watch, sight: Sight<
     if next == *current {
         return match outcome {
             Outcome::Busy => Plan::Busy,
-            Outcome::QueueFull(full) => Plan::QueueFull(full),
             // What an older document shows may be over: a swap would find out, and there is none.
+            Outcome::QueueFull(full) if watch.is_newest(current) => Plan::QueueFull(full),
             Outcome::Obsolete { by } if watch.is_newest(current) => Plan::Obsolete { by },
-            Outcome::Granted | Outcome::Queued | Outcome::Obsolete { .. } => {
+            Outcome::Granted | Outcome::Queued | Outcome::QueueFull(_) | Outcome::Obsolete { .. } => {
                 Plan::Wait(next_look(current, watch, sight, place))
             }
         };

@@ -176,6 +176,7 @@ impl Inner {
         let request = request.map_or(&nobody, |(request, _)| request);
         let dead = BTreeSet::new();
         let change = Change { before, after, request, known_dead: &dead, at: self.now };
+        let has_unanswered = self.processes[id].has_unanswered || self.processes[id].may_haunt;
         let document = &mut self.documents.locks[lock];
         document.audit.check(&change)?;
         document.order.check(&change, true)?;
@@ -183,7 +184,9 @@ impl Inner {
         document.obsolete.extend(obsolete);
         for holder in change.granted() {
             document.fences.insert(holder.token, after.fence_of(holder));
-            if document.obsolete.contains(&holder.token) {
+            // Who never heard that it was in the queue comes as a new one; who joins its pipeline's hold is welcome.
+            let is_obsolete = document.obsolete.contains(&holder.token);
+            if is_obsolete && !has_unanswered && !change.joins(holder) {
                 return Err(format!("{:?} is obsolete and did not learn it", holder.token));
             }
         }

@@ -144,7 +144,10 @@ impl Process {
                 self.read_clock(store_time);
                 Ok(reply)
             }
-            None => Err(StoreError::Unanswered("no reply in time".into())),
+            None => {
+                self.world.look().processes[self.id].has_unanswered |= is_write;
+                Err(StoreError::Unanswered("no reply in time".into()))
+            }
         }
     }
 

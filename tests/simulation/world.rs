@@ -76,6 +76,8 @@ pub struct State {
     pub in_flight: u32,
     /// Whether a write of it came twice, or later than anybody looks for it, or a release failed.
     pub may_haunt: bool,
+    /// Whether a write of it was never answered.
+    pub has_unanswered: bool,
     /// Whether it ends what its pipeline has left standing.
     pub may_end_all: bool,
 }
@@ -175,6 +177,7 @@ impl World {
             reading: None,
             in_flight: 0,
             may_haunt: false,
+            has_unanswered: false,
             may_end_all: false,
         });
         Process { world: self.clone(), id }

@@ -46,6 +46,18 @@ fn who_left_a_hold_standing_holds_anew_when_it_asks_again() {
 }
 
 #[test]
+fn who_takes_back_what_it_asked_for_lets_stand_what_it_left_standing() {
+    let mut state = lock(&[&member(7, 1), &job(2)]);
+    assert!(state.take_back(token(2)), "a place");
+    parted(&mut state, 1);
+    assert!(!state.take_back(token(1)));
+    assert_eq!(between(&state), [token(1)]);
+    ask(&mut state, &member(7, 1));
+    assert!(state.take_back(token(1)), "a hold");
+    assert!(state.holders.is_empty());
+}
+
+#[test]
 fn the_pipelines_next_job_goes_past_the_queue_in_the_same_slot() {
     let of = |n, pipeline| Request { limit: Limit(3), ..member(pipeline, n) };
     let mut state = lock(&[&counted(1, 3), &of(2, 7), &job(3)]);

@@ -125,6 +125,24 @@ fn a_hold_that_was_never_seen_begins_the_windows_anew() {
 }
 
 #[test]
+fn a_stale_view_of_a_free_lock_begins_no_window() {
+    let mut watch = Watch::default();
+    let free = awaited(&[&job(1), &job(2), &job(3), &job(4)]);
+    let mut held = free.clone();
+    held.pass_over(&job(3));
+    held.answer(token(2));
+    held.seal(START);
+    let mut free_again = held.clone();
+    free_again.release(token(3));
+    free_again.seal(START);
+    watch.observe(&held, at(0));
+    watch.observe(&free, at(1));
+    watch.observe(&free_again, at(30));
+    assert!(!watch.may_pass_over(2, at(45)), "the head could claim only now");
+    assert!(watch.may_pass_over(2, at(46)));
+}
+
+#[test]
 fn who_was_passed_over_has_a_second_window_though_the_lock_stays_open_to_it() {
     let mut state = lock(&[&job(1), &shared(2), &shared(3), &shared(4)]);
     state.release(token(1));

@@ -1,5 +1,5 @@
 use super::{
-    super::{Removal, RemovalReason, Rev},
+    super::{Full, Removal, RemovalReason, Rev},
     *,
 };
 
@@ -160,6 +160,20 @@ fn a_stale_view_of_the_time_before_it_queued_does_not_tell_a_waiter_that_it_was_
     watch.observe(&after, at(0));
     watch.observe(&before, at(1));
     assert_ne!(step(&before, &again, &watch, sight(at(1))), Plan::Superseded);
+}
+
+#[test]
+fn a_stale_view_of_the_time_before_it_queued_does_not_tell_a_waiter_that_the_queue_is_full() {
+    let mut before = lock(&[&job(1), &job(2)]);
+    before.seal(START);
+    let one_of_two = Request { max_queue: Some(1), ..job(3) };
+    let mut after = before.clone();
+    after.release(token(2));
+    assert_eq!(ask(&mut after, &one_of_two), Outcome::Queued);
+    let watch = watched(&after, at(0));
+    assert!(matches!(step(&before, &one_of_two, &watch, sight(at(1))), Plan::Wait(_)));
+    let fresh = Sight { was_queued: false, ..sight(at(1)) };
+    assert_eq!(step(&before, &one_of_two, &watched(&before, at(0)), fresh), Plan::QueueFull(Full::Count(1)));
 }
 
 #[test]
