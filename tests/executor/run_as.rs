@@ -77,10 +77,10 @@ fn a_script_reaches_neither_the_keeper_nor_anything_of_the_runners() {
 fn another_users_processes_end_at_cancel_and_at_cleanup() {
     let Some(host) = host("") else { return };
     let job = host.job(1).prepared();
-    let deaf = "bash -c 'trap \"\" TERM; while true; do sleep 1; done' </dev/null >/dev/null 2>&1 &";
+    // It tells its number once it heeds no TERM and is in a session of its own.
+    let deaf = format!("trap \"\" TERM; {}while true; do sleep 1; done", tells(&host, "deaf", "$$"));
     let lines = format!(
-        "setsid {deaf} {}sleep 600 & {}wait",
-        tells(&host, "deaf", "$!"),
+        "setsid bash -c '{deaf}' </dev/null >/dev/null 2>&1 &\nsleep 600 & {}wait",
         tells(&host, "below", "$!")
     );
     let run = job.run("build_script", &lines);
