@@ -446,6 +446,7 @@ impl Keeper {
         while clock.now() < next {
             let look = if mark.is_some() { next.min(clock.now().plus(BELL_EVERY)) } else { next };
             tokio::select! {
+                biased;
                 () = clock.sleep_until(look) => {}
                 () = self.hurry.notified() => return,
             }

@@ -8,7 +8,7 @@ use pipeline_lock::{
     lock::{EpochMs, Moment},
 };
 
-use crate::{Real, scenario::START, world::Process};
+use crate::{Real, process::Process, scenario::START};
 
 /// A host's clocks: one that counts from its boot at its own rate, and one on the wall that people set.
 #[derive(Clone, Debug)]

@@ -1,7 +1,7 @@
 //! Stores that don't keep their promises: the simulation has to find each of them out.
 
 use pipeline_lock::{
-    lock::{Beat, Holder, LockState, Request, Token},
+    lock::{Beat, Holder, LockState, Request, Term, Token},
     store::Expected,
 };
 
@@ -16,6 +16,8 @@ pub enum Flaw {
     FirstWriteIgnoresHolders,
     /// A renewal makes a hold that is not there.
     RenewalCreates,
+    /// A renewal that arrives late or twice does not raise the beat, and counts.
+    LateRenewalKeepsBeat,
     /// A renewal leaves the revision as it is.
     RenewalKeepsRevision,
     /// A grant on a free lock has the fencing number of the one before.
@@ -23,11 +25,12 @@ pub enum Flaw {
 }
 
 impl Flaw {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::NoRevisionCheck,
         Self::FirstWriteIgnoresQueue,
         Self::FirstWriteIgnoresHolders,
         Self::RenewalCreates,
+        Self::LateRenewalKeepsBeat,
         Self::RenewalKeepsRevision,
         Self::FenceIsReused,
     ];
@@ -77,6 +80,15 @@ pub fn renew(flaw: Flaw, state: &mut LockState, token: Token, beat: Beat, known:
             let fence = Some(state.fence);
             state.holders.push(Holder::granted(request, fence));
             state.rev = state.rev.next();
+            true
+        }
+        Flaw::LateRenewalKeepsBeat if is_renewed => {
+            let is_late = |h: &&Holder| {
+                h.token == token && matches!(h.term, Term::Live { beat: last, .. } if last >= beat)
+            };
+            if before.holders.iter().find(is_late).is_some() {
+                *state = before;
+            }
             true
         }
         Flaw::RenewalKeepsRevision => {

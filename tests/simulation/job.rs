@@ -4,21 +4,19 @@ use std::{sync::Arc, time::Duration};
 
 use pipeline_lock::{
     Client,
-    client::{
-        AcquireError, AcquireOptions, Clock, Hold, HoldStatus, HoldWatcher, Loss, ReleaseError, Several, Wish,
-    },
+    client::{AcquireError, AcquireOptions, Clock, Hold, HoldStatus, HoldWatcher, Loss, Several, Wish},
     lock::{EpochMs, Moment, Request, Term, Token},
     store::Store,
 };
 use tokio::task::JoinSet;
 
 use crate::{
-    GRACE, LEASE, Real, Verdict,
+    GRACE, LEASE, Real,
     audit::Claim,
-    documents::{number, short},
+    op::number,
+    process::{Phase, Process},
     scenario::{Fate, Job, Kind, START, lock},
     works::{self, Handle, Part},
-    world::{Phase, Process},
 };
 
 /// How long a keeper goes on trying to give its locks back.
@@ -33,11 +31,11 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    fn token(&self) -> Token {
+    pub fn token(&self) -> Token {
         self.request.token
     }
 
-    fn tell(&self, what: impl FnOnce() -> String) {
+    pub fn tell(&self, what: impl FnOnce() -> String) {
         self.process.world.tell(self.process.id, what);
     }
 
@@ -106,46 +104,18 @@ impl Keeper {
         self.client.acquire_all(wishes, |_| {}).await
     }
 
-    /// Whether this is a good reason not to get a lock.
-    fn is_fair(&self, failure: &AcquireError, waited: Duration) -> Verdict {
-        let inner = self.process.world.look();
-        let waited_out = waited + Duration::from_millis(1) >= self.job.wait;
-        let is_patient = self.job.wait >= Duration::from_secs(3000);
-        let fair = match failure {
-            AcquireError::TimedOut { .. } => waited_out && !is_patient,
-            AcquireError::Busy { .. } => waited_out,
-            AcquireError::QueueFull { .. } => self.job.max_queue.is_some(),
-            AcquireError::Superseded { .. } => {
-                inner.documents.requests_of(&self.request.owner).any(|other| other.token != self.token())
-            }
-            AcquireError::Obsolete { .. } => self.job.line.is_some(),
-            AcquireError::Store { .. } => inner.well_since(self.process.id) > 0,
-            AcquireError::OutOfOrder { .. } | AcquireError::Crowded { .. } | AcquireError::Newer { .. } => {
-                false
-            }
-        };
-        if fair { Ok(()) } else { Err(format!("{} got: {failure}", short(self.token()))) }
-    }
-
     /// Gives back what it has.
     async fn leave(&self, holds: Vec<Hold>, withdraws: bool) {
         self.process.enter(Phase::Leaving);
         let held: Vec<usize> = holds.iter().map(|hold| number(hold.name())).collect();
         for hold in holds {
-            self.notes(hold.release().await);
+            let deadline = hold.deadline();
+            self.notes(hold.release().await, deadline);
         }
         if withdraws {
             for number in self.job.wants.iter().filter(|number| !held.contains(number)) {
-                self.notes(self.client.withdraw(&lock(*number), self.token()).await);
+                self.notes(self.client.withdraw(&lock(*number), self.token()).await, None);
             }
-        }
-    }
-
-    /// What could not be given back ends with its lease.
-    fn notes<T>(&self, given: Result<T, ReleaseError>) {
-        if let Err(error) = given {
-            self.tell(|| error.to_string());
-            self.process.world.look().processes[self.process.id].may_haunt = true;
         }
     }
 
@@ -191,14 +161,6 @@ impl Keeper {
 
     fn part(&self, hold: &Hold) -> Part {
         let lock = number(hold.name());
-        let inner = self.process.world.look();
-        let granted = inner.documents.lock(lock).fences.get(&self.token()).copied();
-        drop(inner);
-        if granted != Some(hold.fence()) {
-            let error =
-                format!("{} has fence {}, was granted {granted:?}", short(self.token()), hold.fence());
-            self.process.world.must(Err(error));
-        }
         let claim = Claim {
             owner: self.request.owner.clone(),
             token: self.token(),
@@ -212,24 +174,12 @@ impl Keeper {
         Part { lock, name: works::name(&claim), claim, fence: hold.fence(), slot: hold.slot(), until }
     }
 
-    /// Nobody takes a hold from somebody who could still prove it.
-    fn is_lost_fairly(&self, loss: &Option<Loss>, holds: &[Hold]) -> Verdict {
-        let now = Clock::now(&self.process);
-        let is_gone = |hold: &Hold| matches!(hold.status().loss(), Some(Loss::Gone | Loss::Superseded));
-        let proven = |hold: &Hold| hold.deadline().is_some_and(|deadline| now < deadline);
-        match holds.iter().find(|hold| is_gone(hold) && proven(hold)) {
-            Some(hold) => {
-                Err(format!("{} lost {} before its deadline: {loss:?}", short(self.token()), hold.name()))
-            }
-            None => Ok(()),
-        }
-    }
-
     /// As a keeper does it: each lock for itself, whatever the store says.
     async fn give_back(&self, holds: Vec<Hold>) {
         if self.job.number.is_multiple_of(2) {
             for hold in holds {
-                self.notes(hold.release().await);
+                let deadline = hold.deadline();
+                self.notes(hold.release().await, deadline);
             }
             return;
         }
@@ -243,29 +193,8 @@ impl Keeper {
             });
         }
         while let Some(given) = under_way.join_next().await {
-            self.notes(given.expect("it does not panic"));
+            self.notes(given.expect("it does not panic"), None);
         }
-    }
-
-    /// Who is over has nothing left, unless a write of it is still on its way, or the store was away
-    /// while it looked for one that came late.
-    fn nothing_is_left(&self, parted: Real) {
-        let mut inner = self.process.world.look();
-        let id = self.process.id;
-        let state = &inner.processes[id];
-        if state.in_flight > 0 || state.may_haunt || inner.well_since(id) > parted {
-            return;
-        }
-        for number in &self.job.wants {
-            let Some(state) = inner.documents.lock(*number).current() else { continue };
-            let holds = state.holder(self.token()).is_some_and(|h| !h.between);
-            if holds || state.waiter(self.token()).is_some() {
-                let error = format!("{} is over and left something on lock-{number}", short(self.token()));
-                inner.must(Err(error));
-            }
-        }
-        drop(inner);
-        self.process.world.ring_if_broken();
     }
 }
 

@@ -12,9 +12,10 @@ use tokio::sync::oneshot;
 
 use crate::{
     Real,
-    documents::{Op, Reply, number},
+    op::{Op, Reply, number},
+    process::{Phase, Process},
     scenario::START,
-    world::{Inner, Process},
+    world::Inner,
 };
 
 /// How long a client waits for a reply.
@@ -27,7 +28,7 @@ const SLOW: Real = 400;
 const LOST: Real = 10_000;
 
 /// A write that arrives later than this is not looked for any more by who sent it.
-const LOOKED_FOR: Real = 18_000;
+const LOOKED_FOR: Real = 27_000;
 
 /// A throttled waiter looks less often for so long.
 const THROTTLED_FOR: Real = 150_000;
@@ -96,6 +97,18 @@ impl Inner {
         }
         if let Some(out) = fate.out {
             self.documents.excuse_arrival(self.now + out, out > SLOW);
+        }
+    }
+}
+
+impl Inner {
+    /// Nobody is over while a write of it is on its way that it could wait for.
+    fn comes_in_time(&mut self, id: usize, lock: usize) {
+        let process = &self.processes[id];
+        let is_waited_for = process.phase != Phase::Over || process.is_dead || process.may_haunt;
+        if !is_waited_for && process.token.is_some_and(|token| self.has_something(token, lock)) {
+            let error = format!("{} got something of lock-{lock} after its end", process.name);
+            self.must(Err(error));
         }
     }
 }
@@ -202,6 +215,7 @@ impl Process {
     fn arrives(&self, lock: usize, op: &Op, stale: usize, is_write: bool) -> (Reply, Real) {
         let mut inner = self.world.look();
         let reply = inner.serve(self.id, lock, op, stale);
+        inner.comes_in_time(self.id, lock);
         inner.processes[self.id].in_flight -= u32::from(is_write);
         let now = inner.now;
         drop(inner);

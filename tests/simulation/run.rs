@@ -12,10 +12,11 @@ use crate::{
     LEASE, Real,
     flaws::Flaw,
     job::{self, Keeper},
+    process::{Phase, Process},
     progress::Progress,
     scenario::{self, Fate, Job, QUIET, lock},
     works,
-    world::{Phase, World},
+    world::World,
 };
 
 /// By then all is over, or something is stuck.
@@ -27,6 +28,7 @@ pub struct Outcome {
     pub trace: Vec<String>,
     pub requests: u64,
     pub lasted: Real,
+    pub longest_idle: Real,
 }
 
 /// Runs a seed.
@@ -47,11 +49,13 @@ pub fn run(seed: u64, traced: bool, flaw: Option<Flaw>) -> Outcome {
             () = world.until(HORIZON) => stuck(&world),
         }
         let mut inner = world.look();
+        let locks = 0..world.scenario.locks;
         Outcome {
             broken: inner.broken.take(),
             trace: inner.trace.take().unwrap_or_default(),
             requests: inner.requests,
             lasted: inner.now,
+            longest_idle: locks.map(|n| inner.documents.lock(n).progress.longest).max().unwrap_or(0),
         }
     })
 }
@@ -226,7 +230,7 @@ fn a_try(
 }
 
 /// What the host does when a keeper is dead: its work is killed, and perhaps its locks are given back.
-async fn clean_up(world: &World, job: &Job, keeper: &crate::world::Process, token: Token, gives_back: bool) {
+async fn clean_up(world: &World, job: &Job, keeper: &Process, token: Token, gives_back: bool) {
     let host = world.look().processes[keeper.id].host;
     if let Some(work) = works::of(keeper) {
         work.abandon();
@@ -242,7 +246,7 @@ async fn clean_up(world: &World, job: &Job, keeper: &crate::world::Process, toke
     {
         let mut inner = world.look();
         let state = &mut inner.processes[cleaner.id];
-        (state.token, state.may_end_all) = (Some(token), true);
+        (state.token, state.may_end_all, state.may_haunt) = (Some(token), true, true);
     }
     let client = cleaner.client();
     let giving_back = async {

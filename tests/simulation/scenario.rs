@@ -251,6 +251,7 @@ fn job(
         5 => Kind::Counted(2),
         6 => Kind::Counted(rng.u32(2..4)),
         7 if one_in(rng, 2) => Kind::Shared,
+        7 if one_in(rng, 2) => Kind::Counted(3),
         8 if one_in(rng, 4) && wants.len() == 1 => Kind::Static(rng.u64(2_000..30_000)),
         _ => Kind::Exclusive,
     };
@@ -268,7 +269,7 @@ fn job(
         priority: if one_in(rng, 6) { rng.i32(-2..3) } else { 0 },
         order: if one_in(rng, 10) { Order::Newest } else { Order::First },
         line,
-        max_queue: one_in(rng, 12).then(|| rng.u32(0..4)),
+        max_queue: one_in(rng, 6).then(|| rng.u32(0..4)),
         parting: match pipeline {
             Some(_) if one_in(rng, 2) => Parting::Linger(Duration::from_millis(rng.u64(1_000..30_000))),
             Some(_) if one_in(rng, 3) => Parting::WithThePipeline,

@@ -9,9 +9,10 @@ use tokio::sync::Notify;
 use crate::{
     GRACE, Real, Verdict,
     audit::{Claim, get_on},
-    documents::short,
+    op::short,
+    process::Process,
     scenario::START,
-    world::{Inner, Process, World},
+    world::{Inner, World},
 };
 
 /// How much later than its keeper the switch acts, in milliseconds of its clock.
@@ -96,7 +97,8 @@ impl Inner {
         let is_frozen = frozen.iter().any(|window| window.contains(&self.now));
         let thaws = frozen.iter().any(|window| window.end == self.now);
         let is_due = self.before_the_deadline(work, BEFORE_THE_LEASE).is_some_and(|at| at <= self.now);
-        !(it.has_ended || is_frozen || self.now >= it.ends || thaws && is_due)
+        let is_over = it.has_ended || it.ends <= self.now || thaws && is_due;
+        !is_over && !is_frozen
     }
 
     /// Those who run now get on, each in a slot of its own.
@@ -123,9 +125,13 @@ impl Inner {
         Ok(())
     }
 
-    /// A fencing number is greater than those of all who held before and could not have held beside it.
+    /// Each is the one that the store has granted, and greater than those of all who held before and could not have held beside it.
     fn fences_grow(&self, parts: &[Part]) -> Verdict {
         for part in parts {
+            let granted = self.documents.lock(part.lock).fences.get(&part.claim.token);
+            if granted != Some(&part.fence) {
+                return Err(format!("{} has fence {}, was granted {granted:?}", part.name, part.fence));
+            }
             let earlier = self.works.0.iter().flat_map(|work| &work.parts).filter(|p| p.lock == part.lock);
             for other in earlier {
                 let beside = get_on(&[other.claim.clone(), part.claim.clone()]);
