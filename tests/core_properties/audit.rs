@@ -30,14 +30,8 @@ impl Change<'_> {
             || waiter.owner == *owner && (!owner.has_members() || self.request.replaces == Some(waiter.token))
     }
 
-    /// Whether the pipeline of `holder`, which it adds, held already and goes on. (What stood for the pipeline may
-    /// have been over: then the grant is one in turn, and counts for those who were there before.)
+    /// Whether the pipeline of `holder`, which it adds, held already and goes on.
     pub fn joins(&self, holder: &Holder) -> bool {
-        let is_passed =
-            |w: &Waiter| self.after.waiter(w.token).is_some_and(|after| after.overtaken > w.overtaken);
-        if self.before.queue.iter().any(is_passed) {
-            return false;
-        }
         let goes_on = |h: &Holder| h.between || self.after.holder(h.token).is_some();
         let is_own = |h: &&Holder| holder.owner.has_members() && h.owner == holder.owner;
         self.before.holders.iter().filter(is_own).any(goes_on)
