@@ -81,7 +81,8 @@ pub struct Client {
     sent: Moment,
     beat: Beat,
     deadline: Option<Moment>,
-    unanswered: bool,
+    /// Whether something was never answered.
+    pub unanswered: bool,
     until: Option<Moment>,
     store_clock: Option<(EpochMs, Moment)>,
     pub acts: Vec<Act>,
