@@ -244,7 +244,8 @@ fn nobody_obsolete_gets_in(change: &Change<'_>) -> Verdict {
     let lines = || state.holders.iter().map(|h| &h.line).chain(state.queue.iter().map(|w| &w.line));
     let holds = |owner: &Owner| owner.has_members() && state.holders.iter().any(|h| h.owner == *owner);
     let left_word = |w: &Waiter| state.newest.iter().any(|line| is_newer(&Some(line.clone()), &w.line));
-    if let Some(w) = change.before.queue.iter().find(|w| change.makes_obsolete(w) && !left_word(w)) {
+    let is_told = |w: &Waiter| left_word(w) || change.known_dead.contains(&w.token);
+    if let Some(w) = change.before.queue.iter().find(|w| change.makes_obsolete(w) && !is_told(w)) {
         return Err(format!("{:?} is not told that it is obsolete", w.token));
     }
     let is_obsolete = |line| lines().any(|other| is_newer(other, line));
