@@ -26,14 +26,18 @@ def table(options):
         _call(options.endpoint_url, "DeleteTable", {"TableName": options.table})
 
 
-def _call(endpoint_url, action, body):
+def headers(action):
+    """Those of a request for `action`."""
     credential = "test/20240514/eu-central-1/dynamodb/aws4_request"
-    headers = {
+    return {
         "Content-Type": "application/x-amz-json-1.0",
         "X-Amz-Target": f"DynamoDB_20120810.{action}",
         "X-Amz-Date": "20240514T092653Z",
         "Authorization": f"AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders=host, Signature=0",
     }
-    request = urllib.request.Request(endpoint_url, json.dumps(body).encode(), headers)
+
+
+def _call(endpoint_url, action, body):
+    request = urllib.request.Request(endpoint_url, json.dumps(body).encode(), headers(action))
     with urllib.request.urlopen(request, timeout=30) as reply:
         return json.load(reply)
