@@ -18,6 +18,7 @@ pub mod places;
 pub mod presence;
 mod proc_stat;
 pub mod process;
+pub mod program;
 pub mod scan;
 pub mod subreaper;
 pub mod tree;

@@ -7,7 +7,7 @@ use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender},
     task::JoinHandle,
 };
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::{
     cleaning::Cleaning,
@@ -27,6 +27,7 @@ use crate::{
         ending::Ended,
         jump::LostTime,
         process::ProcId,
+        program::let_go_of_code,
         subreaper,
     },
     lock::Moment,
@@ -233,7 +234,13 @@ impl Service {
     pub(super) fn ready(&mut self) {
         self.has_begun = true;
         match self.cleaning_becomes_due() {
-            Ok(()) => self.prepare.tell(&Tell::Ready { locks: locks::got(&self.holds, &self.launch.locks) }),
+            Ok(()) => {
+                self.prepare.tell(&Tell::Ready { locks: locks::got(&self.holds, &self.launch.locks) });
+                // Only start-up needed most of it, and a host has many keepers.
+                if let Err(error) = let_go_of_code() {
+                    debug!(%error, "the program's pages stay resident");
+                }
+            }
             Err(error) => {
                 let message = format!("what the driver's cleanup needs can't be written down: {error}");
                 self.prepare.tell(&Tell::Failed { message, ours: true, last: Last::No });
