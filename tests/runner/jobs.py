@@ -8,10 +8,10 @@ import hashlib
 HOST = "gitlab.test"
 
 
-def payload(job_id, project, script, *, name="deploy", after_script=(), timeout=3600, variables=None, git_strategy="none"):
-    """A job of `project` (its full path) that runs `script`, a list of lines. `variables` are those of the job's author; timeout in seconds."""
+def payload(job_id, project, script, *, name="deploy", after_script=(), timeout=3600, variables=None, git_strategy="none", pipeline=None):
+    """A job of `project` (its full path) that runs `script`, a list of lines. `variables` are those of the job's author; timeout in seconds; each job is a pipeline of its own unless one is given."""
     token = f"glcbt-64_{hashlib.sha256(str(job_id).encode()).hexdigest()[:20]}"
-    pipeline_id = job_id + 500000
+    pipeline_id = pipeline or job_id + 500000
     namespace, _, project_name = project.rpartition("/")
     predefined = _predefined(job_id, pipeline_id, project, name, token, timeout)
     own = [_variable("GIT_STRATEGY", git_strategy)] + [_variable(key, value) for key, value in (variables or {}).items()]

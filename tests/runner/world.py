@@ -160,10 +160,10 @@ class World:
 
     # The lock
 
-    def status(self):
-        """The lock's state, through the command line."""
+    def status(self, name=None):
+        """The state of the project's lock, or of the one of this name, through the command line."""
         done = subprocess.run(
-            [self.options.pipeline_lock, "status", self.lock_name, "--json"],
+            [self.options.pipeline_lock, "status", name or self.lock_name, "--json"],
             env=self._environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30, check=False,
         )
         try:
@@ -172,10 +172,10 @@ class World:
         except (ValueError, KeyError, TypeError) as error:
             raise Failed(f"`status --json` (exit {done.returncode}) is no object with holders and queue: {error!r}: {done.stdout}{done.stderr}") from error
 
-    def wait_queued(self, job, place, seconds=20):
+    def wait_queued(self, job, place, seconds=20, lock=None):
         """Waits until the job has this place in the queue (1 = next)."""
         def there():
-            queue = self.status().queue
+            queue = self.status(lock).queue
             return len(queue) >= place and names(queue[place - 1], job)
         self.until(there, seconds, f"job {job.id} at place {place} of the queue")
 
