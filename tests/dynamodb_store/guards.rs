@@ -14,19 +14,28 @@ async fn client(table: &Table) -> Client {
     Client::new(Arc::new(table.store().await), None)
 }
 
+/// One request over a dead connection is not waited for to its end, which would take three seconds each time. (A
+/// busy machine makes a single try slow, too.)
+const IN_TIME: Duration = Duration::from_millis(2_500);
+const TRIES: usize = 3;
+
 fn gives_back(runtime: impl Fn() -> Runtime) {
+    let took: Vec<Duration> = std::iter::repeat_with(|| gives_back_once(&runtime)).take(TRIES).collect();
+    assert!(took.iter().any(|took| *took < IN_TIME), "it took {took:?}");
+}
+
+fn gives_back_once(runtime: &impl Fn() -> Runtime) -> Duration {
     let table = runtime().block_on(Table::new());
     let since = runtime().block_on(async {
         let _guard = Lock::new("shop")?.acquire(&client(&table).await).await?;
         Ok::<_, Box<dyn std::error::Error>>(Instant::now())
     });
     let took = since.unwrap().elapsed();
-    // One request over a dead connection is not waited for to its end.
-    assert!(took < Duration::from_millis(2_500), "it took {took:?}");
     runtime().block_on(async {
         let taken = Lock::new("shop").unwrap().try_acquire(&client(&table).await).await.unwrap();
         taken.expect("the lock is free").release().await.unwrap();
     });
+    took
 }
 
 #[test]
