@@ -7,7 +7,7 @@ use tracing::{debug, info};
 
 use super::{
     AcquireError, AcquireOptions, Client, Held, Hold, Progress, Waiting, here::Graves, hold::Grant,
-    pace::Pace, since::by_the_stores_clock,
+    pace::Pace, rings, since::by_the_stores_clock,
 };
 use crate::{
     host::{bell::BellWatch, places::Place},
@@ -221,9 +221,7 @@ impl<'a, F: FnMut(Progress) + Send> Acquire<'a, F> {
             self.client.record_removal(self.name, &current, &removal.holder, removal.why.into());
             (self.news)(Progress::removed(self.name, removal));
         }
-        if !removed.is_empty() || asks_for_an_end(&current, &state) {
-            self.client.ring(self.name);
-        }
+        self.client.ring(self.name, rings::of_swap(&current, &state, &self.request));
         match outcome {
             Outcome::Granted => Ok(self.granted(state, sent)),
             Outcome::Queued => {
@@ -378,7 +376,7 @@ impl<'a, F: FnMut(Progress) + Send> Acquire<'a, F> {
             now.plus(jittered(self.pace.slowed(look)).max(SHORTEST_PAUSE)).min(self.started.plus(self.limit));
         loop {
             let rings = self.bell.as_mut().map_or(0, BellWatch::count);
-            if rings.saturating_sub(self.rings) >= rings_until_turn(state, place) {
+            if rings.saturating_sub(self.rings) >= rings::until_turn(state, place) {
                 return Pause::Rung;
             }
             let now = clock.now();
@@ -436,19 +434,6 @@ enum Pause {
     Dead,
 }
 
-/// Whether a swap asked a holder to end: on one host it listens for the bell.
-fn asks_for_an_end(before: &LockState, after: &LockState) -> bool {
-    let asked = |state: &LockState| state.holders.iter().filter(|h| h.revoked.is_some()).count();
-    asked(after) > asked(before)
-}
-
-/// Each release moves the queue on by one: place k looks after k rings. In front of a free lock the head is about to
-/// claim, which rings nobody: the next one's turn comes with the release after that.
-fn rings_until_turn(state: &LockState, place: usize) -> u64 {
-    let ahead = if state.head_is_ready() { place.saturating_sub(1) } else { place };
-    ahead.max(1) as u64
-}
-
 async fn ring(bell: Option<&mut BellWatch>) {
     match bell {
         Some(bell) => bell.changed().await,
@@ -459,27 +444,4 @@ async fn ring(bell: Option<&mut BellWatch>) {
 /// Between 85 and 115 % of `duration`, so that waiters don't fall in step.
 fn jittered(duration: Duration) -> Duration {
     duration.mul_f64(0.85 + 0.3 * fastrand::f64())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::lock::{Beat, EpochMs, Owner, Token};
-
-    #[test]
-    fn one_looks_at_the_ring_that_ends_the_hold_before_ones_own() {
-        let mut state = LockState::new(EpochMs(0));
-        let tokens: Vec<Token> = (1..=3).map(|n| Token::new(uuid::Uuid::from_u128(n))).collect();
-        for token in &tokens {
-            state.request(&request(*token), true);
-        }
-        assert_eq!([1, 2].map(|place| rings_until_turn(&state, place)), [1, 2]);
-        state.release(tokens[0]);
-        assert_eq!(state.place(tokens[2]), Some(2));
-        assert_eq!(rings_until_turn(&state, 2), 1, "the head claims without a ring");
-    }
-
-    fn request(token: Token) -> Request {
-        Request::new(Owner::alone(token), token, Term::Live { beat: Beat(0), lease: None })
-    }
 }

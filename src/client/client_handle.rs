@@ -53,9 +53,10 @@ impl Client {
         Ok(Self::new(Arc::new(store), here))
     }
 
-    pub(super) fn ring(&self, name: &LockName) {
+    /// Rings `times` for those on this host who wait for `name`.
+    pub(super) fn ring(&self, name: &LockName, times: usize) {
         if let Some(here) = &self.here {
-            here.ring(name);
+            (0..times).for_each(|_| here.ring(name));
         }
     }
 
@@ -80,7 +81,7 @@ impl Client {
             next.seal(self.clock.wall());
             match self.store.swap(name, Expected::This(&before), &next).await? {
                 Swap::Swapped(state) => {
-                    self.ring(name);
+                    self.ring(name, 1);
                     return Ok(Some(state));
                 }
                 Swap::Conflict(other) => current = other,

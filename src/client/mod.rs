@@ -18,6 +18,7 @@ mod present;
 mod progress;
 mod release;
 mod reserve;
+mod rings;
 mod several;
 mod since;
 mod staying;

@@ -70,7 +70,7 @@ impl Client {
             match self.store.swap(name, expected, &next).await? {
                 Swap::Conflict(other) => current = other,
                 Swap::Swapped(state) => {
-                    self.ring(name);
+                    self.ring(name, 1);
                     if let Some(old) = &replaced {
                         self.record_removal(name, &before, old, How::Forced);
                     }
