@@ -113,10 +113,9 @@ fn prepare_job(environment: &StageEnvironment, config: &Config, log: &mut Log) -
     launch.replaces = end_older_try(&launch).map_err(Failure::System)?;
     let cleanup = config.driver.as_ref().and_then(|driver| driver.cleanup.as_ref());
     let rites = cleanup.map(|cleanup| inner::block(cleanup, &[]));
-    let connection = spawn(&launch, rites.as_ref()).map(Connection::of).map_err(|error| {
-        let folder = folder.path().display();
-        Failure::System(format!("the keeper can't be started ({folder}): {error}; {}", advice(&error)))
-    })?;
+    let connection = spawn(&launch, rites.as_ref())
+        .map(Connection::of)
+        .map_err(|error| Failure::System(error.to_string()))?;
     follow(&connection, &signals, log)?;
     if let Some(driver) = &config.driver
         && let Some(prepare) = &driver.prepare
@@ -130,16 +129,6 @@ fn prepare_job(environment: &StageEnvironment, config: &Config, log: &mut Log) -
         };
     }
     Ok(())
-}
-
-fn advice(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::StorageFull => "make room on that file system",
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            "give the runner's user a folder that it may write to: key `state` of the file"
-        }
-        _ => "see to that folder, or choose another one: key `state` of the file",
-    }
 }
 
 fn launch_of(
@@ -283,16 +272,5 @@ fn leave(connection: &Connection) -> Result<(), Failure> {
             let text = format!("the queue could not be left yet ({error}); the job's keeper goes on trying");
             Err(Failure::System(text))
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_helps_depends_on_what_is_wrong() {
-        assert!(advice(&io::Error::from(io::ErrorKind::StorageFull)).contains("room"));
-        assert!(advice(&io::Error::from(io::ErrorKind::PermissionDenied)).contains("state"));
     }
 }

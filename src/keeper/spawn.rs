@@ -7,6 +7,7 @@ use std::{
         fd::{AsFd, OwnedFd},
         unix::{fs::OpenOptionsExt, net::UnixStream, process::CommandExt},
     },
+    path::PathBuf,
     process::{Command, Stdio},
 };
 
@@ -19,13 +20,33 @@ pub const TOKEN_VARIABLE: &str = "PIPELINE_LOCK_TOKEN";
 /// environment. So what it sets for itself (AWS_PROFILE, PATH, …) changes nothing for this program.
 pub const DRIVER_PREFIX: &str = "PIPELINE_LOCK_DRIVER_";
 
+/// The keeper can't be started: its folder can't be made or written to, or this host has no room for one more process.
+/// See to what the message names.
+#[derive(Debug, thiserror::Error)]
+#[error("the keeper can't be started ({}): {source}; {}", folder.display(), advice(source))]
+pub struct SpawnError {
+    folder: PathBuf,
+    source: io::Error,
+}
+
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull => "make room on that file system",
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            "name a folder that this user may write to: key `state` of the configuration"
+        }
+        _ => "see to that folder, or name another one: key `state` of the configuration",
+    }
+}
+
 /// Starts the keeper of `launch` and returns the connection on which it tells how it gets on. `rites`: what a wrapped
 /// driver's cleanup is to be called with, if the keeper has to call it by itself. Where that can't be done
 /// nothing is left.
-pub fn spawn(launch: &Launch, rites: Option<&CommandBlock>) -> io::Result<UnixStream> {
+pub fn spawn(launch: &Launch, rites: Option<&CommandBlock>) -> Result<UnixStream, SpawnError> {
     let folder = JobFolder::of(&launch.state, launch.token);
-    folder.create()?;
-    start(launch, rites, &folder).inspect_err(|_| folder.remove(&launch.owner, launch.token))
+    let failed = |source| SpawnError { folder: folder.path().to_owned(), source };
+    folder.create().map_err(failed)?;
+    start(launch, rites, &folder).inspect_err(|_| folder.remove(&launch.owner, launch.token)).map_err(failed)
 }
 
 fn start(launch: &Launch, rites: Option<&CommandBlock>, folder: &JobFolder) -> io::Result<UnixStream> {
@@ -75,4 +96,19 @@ fn is_of_the_job(key: &std::ffi::OsStr) -> bool {
         || [crate::client::MARKER, TOKEN_VARIABLE, "JOB_RESPONSE_FILE", "BUILD_EXIT_CODE_FILE", "TMPDIR"]
             .iter()
             .any(|name| key == name.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_keeper_that_cant_be_started_names_the_folder_and_what_helps() {
+        let said = |kind: io::ErrorKind| {
+            SpawnError { folder: "/state/jobs/x".into(), source: kind.into() }.to_string()
+        };
+        assert!(said(io::ErrorKind::StorageFull).contains("(/state/jobs/x): no storage space; make room"));
+        assert!(said(io::ErrorKind::PermissionDenied).contains("may write to: key `state`"));
+        assert!(said(io::ErrorKind::NotADirectory).contains("name another one: key `state`"));
+    }
 }

@@ -14,9 +14,9 @@ pub(super) fn innermost(error: &(dyn Error + 'static)) -> String {
     one_line(&last.to_string())
 }
 
-/// The first line of a message, not too long, without control characters.
+/// The first line of a message, not too long, without control characters and the period at its end: more follows.
 pub(super) fn one_line(text: &str) -> String {
-    let line = text.lines().next().unwrap_or_default();
+    let line = text.lines().next().unwrap_or_default().trim_end_matches('.');
     let printable = line.chars().filter(|c| !c.is_control());
     let mut shown: String = printable.take(SHOWN).collect();
     if line.chars().count() > SHOWN {
