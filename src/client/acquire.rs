@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use super::{
     AcquireError, AcquireOptions, Client, Held, Hold, Progress, Waiting, here::Graves, hold::Grant,
@@ -266,8 +266,15 @@ impl<'a, F: FnMut(Progress) + Send> Acquire<'a, F> {
         if self.options.beside.is_empty() {
             return Ok(None);
         }
-        let locks = self.client.store.list(Consistency::Strong).await;
-        let locks = self.answered(locks)?;
+        let locks = match self.client.store.list(Consistency::Strong).await {
+            // The right to scan a table may be left out, and one for names of a prefix can't have it. Who waits for
+            // each other then does so until the first one's time is over.
+            Err(error) if !error.is_passing() => {
+                warn!(lock = %self.name, %error, "it can't be seen what else the pipeline holds");
+                return Ok(None);
+            }
+            locks => self.answered(locks)?,
+        };
         let is_own = |h: &Holder| self.options.beside.contains(&h.owner);
         let after =
             locks.into_iter().find(|(name, state)| name > self.name && state.holders.iter().any(is_own));

@@ -27,6 +27,8 @@ pub enum Mood {
     Refusing,
     /// No ending can be recorded.
     Forgetful,
+    /// What all locks are may not be asked.
+    Blinkered,
 }
 
 /// The store.
@@ -115,7 +117,9 @@ impl Store for Moody {
     }
 
     async fn list(&self, consistency: Consistency) -> Result<Vec<(LockName, LockState)>, StoreError> {
-        self.ask()?;
+        if self.ask()? == Mood::Blinkered {
+            return Err(StoreError::Refused("one lock at a time".into()));
+        }
         self.inner.list(consistency).await
     }
 

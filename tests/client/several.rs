@@ -163,6 +163,27 @@ async fn a_name_before_one_that_the_pipeline_holds_is_only_tried() {
 }
 
 #[tokio::test]
+async fn who_may_not_see_what_else_the_pipeline_holds_waits_like_anyone() {
+    let (store, client) = Moody::client();
+    store.set(Mood::Blinkered);
+    let foreign = acquire(&client, "a", alone(), AcquireOptions::waiting(SOON)).await.unwrap();
+    let waiting = client.clone();
+    let second = tokio::spawn(async move {
+        let options = AcquireOptions { beside: vec![member_of(1).owner], ..AcquireOptions::waiting(SOON) };
+        acquire(&waiting, "a", alone(), options).await
+    });
+    in_time("the wait", async {
+        while client.look(&lock("a")).await.unwrap().is_none_or(|state| state.queue.is_empty()) {
+            assert!(!second.is_finished(), "it gave up");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    foreign.release().await.unwrap();
+    second.await.unwrap().expect("it has its turn");
+}
+
+#[tokio::test]
 async fn a_pipelines_hold_stands_between_its_jobs() {
     let client = client();
     let options = lingering();
