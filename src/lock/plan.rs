@@ -181,9 +181,13 @@ fn clear_dead_heads(next: &mut LockState, gone: &[Token]) {
     }
 }
 
-/// `--force-after`: takes static holds of that age, and asks live ones to end. A reservation stands.
+/// `--force-after`: takes static holds of that age, and asks live ones to end. A reservation stands. Nobody is forced
+/// where there is room beside those who hold.
 fn force(next: &mut LockState, request: &Request, store_now: EpochMs) -> Vec<Holder> {
     let Some(age) = request.force_after else { return Vec::new() };
+    if next.clone().request(request, false) == Outcome::Granted {
+        return Vec::new();
+    }
     let old: Vec<Holder> = next
         .holders
         .iter()

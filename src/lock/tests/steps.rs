@@ -200,6 +200,18 @@ fn force_takes_old_static_holds_and_asks_old_live_ones_to_end() {
 }
 
 #[test]
+fn nobody_is_forced_out_of_a_lock_that_has_room() {
+    let fixed = Request { term: Term::Static { until: None }, ..counted(1, 3) };
+    let state = lock(&[&fixed, &counted(2, 3)]);
+    let force = Request { force_after: Some(Duration::ZERO), ..counted(9, 3) };
+    let plan = step(&state, &force, &watched(&state, at(0)), sight(at(0)));
+    assert_eq!(removed(&plan), []);
+    let (next, outcome) = written(plan);
+    assert_eq!((outcome, holders(&next)), (Outcome::Granted, vec![token(1), token(2), token(9)]));
+    assert!(next.holders.iter().all(|h| h.revoked.is_none()));
+}
+
+#[test]
 fn a_newer_programs_document_is_left_alone() {
     let mut state = lock(&[&job(1)]);
     state.format += 1;
