@@ -286,11 +286,15 @@ impl Hold {
 
     /// Gives the lock back, and says what became of it. Goes on trying for as long as the hold could last otherwise.
     pub async fn release(self) -> Result<Given, ReleaseError> {
-        let parting = self.parting;
-        self.release_by(parting).await
+        let (parting, ending) = (self.parting, self.ending(false));
+        let (client, name) = (self.keeper.client.clone(), self.keeper.name.clone());
+        let given = self.release_by(parting).await?;
+        ending.into_iter().for_each(|ending| client.record(&name, ending));
+        Ok(given)
     }
 
-    /// Gives back what nothing was done under: nothing is left standing but what stood before.
+    /// Gives back what nothing was done under: nothing is left standing but what stood before, and the history knows
+    /// nothing of it.
     pub(super) async fn put_back(self) -> Result<Given, ReleaseError> {
         let parting = if self.picked_up { self.parting } else { Parting::Alone };
         self.release_by(parting).await
@@ -300,12 +304,9 @@ impl Hold {
         if let Some(renewing) = self.renewing.take() {
             renewing.abort();
         }
-        let ending = self.ending(false);
         let Keeper { client, name, token, .. } = &self.keeper;
         let known = Some(self.keeper.known());
-        let given = client.give_back(name, *token, known, parting, self.deadline()).await?;
-        ending.into_iter().for_each(|ending| client.record(name, ending));
-        Ok(given)
+        client.give_back(name, *token, known, parting, self.deadline()).await
     }
 }
 

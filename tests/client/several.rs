@@ -103,6 +103,8 @@ async fn a_lock_that_is_not_got_costs_nobody_the_others() {
     assert!(matches!(&second.failure, Some(AcquireError::Busy { name, .. }) if name.as_str() == "b"));
     assert_eq!(names(&second), ["a"]);
     assert_eq!(holders(&client, "c").await, 0);
+    in_time("recording", client.recorded()).await;
+    assert_eq!(client.history(&lock("c")).await.unwrap(), [], "nothing was done under it");
     drop(first);
 }
 
