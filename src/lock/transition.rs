@@ -137,10 +137,21 @@ impl LockState {
     }
 
     /// Finishes a change: the next revision, and the mark that lets DynamoDB delete an item which nobody
-    /// holds or awaits (and no other).
+    /// holds or awaits, or will when the time of its static holds is over (and no other).
     pub fn seal(&mut self, now: EpochMs) {
         self.rev = self.rev.next();
-        self.expires_at = self.is_free().then_some(now.0 / 1000 + KEEP_FREE_SECONDS);
+        self.mark_expiry(now);
+    }
+
+    /// Nobody may come any more to what was left standing: so its end counts, too.
+    fn mark_expiry(&mut self, now: EpochMs) {
+        let ends = |holder: &Holder| match holder.term {
+            Term::Static { until } => until,
+            Term::Live { .. } => None,
+        };
+        let last = self.holders.iter().map(ends).try_fold(now, |last, end| Some(last.max(end?)));
+        let over = last.filter(|_| self.queue.is_empty());
+        self.expires_at = over.map(|at| at.0 / 1000 + KEEP_FREE_SECONDS);
     }
 
     /// What a first write makes of a lock that is absent (`None`) or free: this state, going on from the
@@ -154,6 +165,7 @@ impl LockState {
         for holder in &mut self.holders {
             holder.fence = None;
         }
+        self.mark_expiry(seed);
         self
     }
 

@@ -97,6 +97,11 @@ pub fn get_on(claims: &[Claim]) -> bool {
     holds.len() <= 1 || (one_mode && fits)
 }
 
+fn ends_by_itself(state: &LockState) -> bool {
+    let ends = |h: &Holder| matches!(h.term, Term::Static { until: Some(_) });
+    state.queue.is_empty() && state.holders.iter().all(ends)
+}
+
 /// Remembers what earlier documents said.
 #[derive(Default)]
 pub struct Audit {
@@ -110,8 +115,8 @@ impl Audit {
         if change.after.rev <= change.before.rev {
             return Err(format!("revision {} follows {}", change.after.rev, change.before.rev));
         }
-        if change.after.is_free() != change.after.expires_at.is_some() {
-            return Err("only a free lock may expire".into());
+        if ends_by_itself(change.after) != change.after.expires_at.is_some() {
+            return Err("only what is free, or will be by itself, may expire".into());
         }
         self.fences(change)?;
         self.removals(change)?;

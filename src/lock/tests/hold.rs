@@ -66,6 +66,22 @@ fn only_a_free_lock_is_marked_for_deletion() {
 }
 
 #[test]
+fn what_ends_by_itself_is_marked_for_deletion_after_that() {
+    let until = START.plus(Duration::from_secs(7200));
+    let fixed = |n, until| Request { term: Term::Static { until }, ..counted(n, 2) };
+    let mark = Some(until.0 / 1000 + 30 * 24 * 3600);
+    let mut state = lock(&[&fixed(1, Some(until))]);
+    assert_eq!(state.expires_at, mark);
+    let first = LockState { holders: state.holders.clone(), ..LockState::new(START) };
+    assert_eq!(first.over_free(None, START).expires_at, mark, "by a first write, too");
+    ask(&mut state, &fixed(2, None));
+    assert_eq!(state.expires_at, None, "one of them never ends");
+    state.release(token(2));
+    ask(&mut state, &counted(3, 2));
+    assert_eq!(state.expires_at, None, "one is alive");
+}
+
+#[test]
 fn every_renewal_moves_the_beat_and_none_moves_it_back() {
     let mut state = lock(&[&job(1)]);
     let beat = |state: &LockState| match state.holders[0].term {
