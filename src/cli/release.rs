@@ -13,7 +13,7 @@ use super::{
 use crate::{
     client::Client,
     config::Config,
-    lock::{Holder, LockName, Owner, Term, Token},
+    lock::{Holder, LockName, Owner, Term, Token, Waiter},
     report::{self, clean, holder_name},
 };
 
@@ -88,8 +88,10 @@ impl Mine {
             return Ok(());
         }
         let mut removed = Vec::new();
+        let mut goes_on = false;
         for owner in &self.owners {
-            let ended = release(client, name, owner, job).await?;
+            let (ended, works) = release(client, name, owner, job).await?;
+            goes_on |= works;
             if !ended.is_empty() {
                 static_note::remove(&config.state, Note::Acquired, name, owner.as_str());
             }
@@ -99,7 +101,7 @@ impl Mine {
         if removed.is_empty() && !self.reservations.is_empty() {
             return Ok(());
         }
-        report::warn(&format!("pipeline-lock: {}", told(name, &self.owners, &removed)));
+        report::warn(&format!("pipeline-lock: {}", told(name, &self.owners, &removed, goes_on)));
         Ok(())
     }
 
@@ -137,10 +139,16 @@ impl Mine {
     }
 }
 
-/// What became of a lock.
-fn told(name: &LockName, owners: &[Owner], removed: &[Holder]) -> String {
+/// Why a lock isn't free yet whose pipeline has running jobs.
+const GOES_ON: &str = "running jobs of its pipeline hold it until they end and their `linger` is over \
+                       (PIPELINE_LOCK_RELEASE: after ends it with its job)";
+
+/// What became of a lock. `goes_on`: running jobs of the same pipeline hold it.
+fn told(name: &LockName, owners: &[Owner], removed: &[Holder], goes_on: bool) -> String {
     let stood = removed.iter().filter(|h| h.between).count();
     let acquired = match removed.len() - stood {
+        0 if goes_on => Some(format!("lock {name}: nothing of an `acquire` to release; {GOES_ON}")),
+        _ if goes_on => Some(format!("lock {name}: what `acquire` took is released; {GOES_ON}")),
         0 => None,
         1 => Some(format!("lock {name} is released")),
         n => Some(format!("lock {name} is released ({n} holds)")),
@@ -155,18 +163,21 @@ fn told(name: &LockName, owners: &[Owner], removed: &[Holder]) -> String {
 
 /// A job that took a hold itself gives back its own, and leaves those of the pipeline's other jobs; one that
 /// took none gives back all that the pipeline's `acquire` jobs took, or what it left standing: one that has holds has
-/// nothing that stands.
+/// nothing that stands. The result are the holds that ended, and whether running jobs of the same owner hold on.
 async fn release(
     client: &Client,
     name: &LockName,
     owner: &Owner,
     job: Option<u64>,
-) -> anyhow::Result<Vec<Holder>> {
+) -> anyhow::Result<(Vec<Holder>, bool)> {
     let state = client.look(name).await?;
     let is_static = |h: &Holder| matches!(h.term, Term::Static { .. });
     let own = |h: &Holder| !h.between && job.is_some_and(|id| h.who.job_id == id);
-    let has_own =
-        state.is_some_and(|s| s.holders.iter().any(|h| h.owner == *owner && is_static(h) && own(h)));
+    let owned: Vec<Holder> =
+        state.into_iter().flat_map(|s| s.holders).filter(|h| h.owner == *owner).collect();
+    let has_own = owned.iter().any(|h| is_static(h) && own(h));
+    let works = owned.iter().any(|h| !is_static(h));
     let holds = move |h: &Holder| is_static(h) && (own(h) || !has_own);
-    Ok(client.release_owned(name, owner, holds, |w| job.is_some_and(|id| w.who.job_id == id)).await?)
+    let waits = |w: &Waiter| job.is_some_and(|id| w.who.job_id == id);
+    Ok((client.release_owned(name, owner, holds, waits).await?, works))
 }

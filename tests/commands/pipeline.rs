@@ -95,6 +95,25 @@ fn acquire_under_the_executor_that_holds_the_lock_has_nothing_to_do() {
 }
 
 #[test]
+fn release_says_that_a_running_job_of_the_pipeline_holds_on() {
+    let host =
+        Host::local("locks: [{ name: '{CI_SERVER_HOST}/{CI_PROJECT_PATH}', scope: pipeline, linger: 1h }]");
+    let (first, second) = (host.job(55).of_pipeline(7), host.job(56).of_pipeline(7));
+    run(&host, &first, &["acquire"]).with_code(0);
+    let second = second.prepared();
+    let program = program(&host);
+    second.script_ends(&format!("{program} release\n{program} release")).with_code(0).with_text(&[
+        "what `acquire` took is released",
+        "nothing of an `acquire`",
+        "RELEASE: after",
+    ]);
+    assert_eq!(host.holders(), [56]);
+    second.finish();
+    run(&host, &first, &["release"]).with_code(0).with_text(&["had left standing between its jobs is ended"]);
+    assert_eq!(count(&host), 0);
+}
+
+#[test]
 fn acquire_of_another_lock_under_the_executor_takes_it() {
     let host = Host::local("");
     let job = host.job(61).prepared();
