@@ -10,6 +10,7 @@ use crate::{
     client::{CLEANUP_MARK, Client, MARKER},
     config::WantedLock,
     lock::{Holder, LockName, LockState, Owner, Term, Token},
+    store::Consistency,
 };
 
 /// The environment variable that has the tokens around an `exec` and that it does not have by [`MARKER`], innermost
@@ -72,7 +73,7 @@ impl Around {
     ) -> Vec<(LockName, &'static str)> {
         let mut held = Vec::new();
         for lock in std::mem::take(locks) {
-            let state = client.look(&lock.name).await.unwrap_or_else(|error| {
+            let state = client.find(&lock.name, Consistency::Strong).await.unwrap_or_else(|error| {
                 debug!(lock = %lock.name, %error, "it can't be seen who holds it");
                 None
             });

@@ -13,7 +13,7 @@ use crate::{
 pub fn run(args: &ListArgs, config: &Config) -> anyhow::Result<Exit> {
     let all = runtime()?.block_on(async {
         let client = args.store.client(config).await?;
-        anyhow::Ok(client.store().list(Consistency::Strong).await?)
+        anyhow::Ok(client.find_all(Consistency::Strong).await?)
     })?;
     let now = EpochMs(wall_ms());
     let prefix = args.prefix.as_deref().unwrap_or_default();

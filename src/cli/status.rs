@@ -22,9 +22,9 @@ pub fn run(args: &StatusArgs, config: &Config) -> anyhow::Result<Exit> {
     let locks = runtime()?.block_on(async {
         let client = args.store.client(config).await?;
         anyhow::Ok(match &name {
-            Some(name) => vec![LockStatus::of(name, client.look(name).await?.as_ref())],
+            Some(name) => vec![LockStatus::of(name, client.find(name, Consistency::Strong).await?.as_ref())],
             None => {
-                let all = client.store().list(Consistency::Strong).await?;
+                let all = client.find_all(Consistency::Strong).await?;
                 let used = all.iter().filter(|(_, state)| !state.is_free());
                 used.map(|(name, state)| LockStatus::of(name, Some(state))).collect()
             }

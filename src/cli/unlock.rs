@@ -11,6 +11,7 @@ use crate::{
     config::Config,
     lock::{How, LockName, LockState, Term},
     report::{self, clean, holder_name, named, taken_by},
+    store::Consistency,
 };
 
 /// How long a job that was asked to end may take beside its lease.
@@ -28,14 +29,15 @@ pub fn run(args: &UnlockArgs, config: &Config) -> anyhow::Result<Exit> {
 }
 
 async fn unlock(client: &Client, name: &LockName, args: &UnlockArgs) -> anyhow::Result<Exit> {
-    let Some(state) = client.look(name).await?.filter(|state| !state.holders.is_empty()) else {
-        say_what_is_next(name, client.look(name).await?.as_ref());
+    let found = client.find(name, Consistency::Strong).await?;
+    let Some(state) = found.as_ref().filter(|state| !state.holders.is_empty()) else {
+        say_what_is_next(name, found.as_ref());
         return Ok(Exit::Done);
     };
-    refuse_newer(name, &state)?;
-    let chosen: Vec<Held> = Held::all(&state).into_iter().filter(|held| is_chosen(args, held)).collect();
+    refuse_newer(name, state)?;
+    let chosen: Vec<Held> = Held::all(state).into_iter().filter(|held| is_chosen(args, held)).collect();
     if chosen.is_empty() {
-        let how = taken_by(&Held::all(&state)).unwrap_or_default();
+        let how = taken_by(&Held::all(state)).unwrap_or_default();
         let wanted = args.holder.as_deref().unwrap_or_default();
         report::warn(&format!("pipeline-lock: lock {name} has no hold {}: it is {how}", clean(wanted)));
         return Ok(Exit::NotGot);
@@ -43,7 +45,7 @@ async fn unlock(client: &Client, name: &LockName, args: &UnlockArgs) -> anyhow::
     if let Some(exit) = refused(args, name, &chosen)? {
         return Ok(exit);
     }
-    let wait = args.wait.unwrap_or_else(|| usual_wait(&state, &chosen));
+    let wait = args.wait.unwrap_or_else(|| usual_wait(state, &chosen));
     let tokens: Vec<_> = chosen.iter().map(|held| held.token).collect();
     let by = format!("{} (unlock)", caller());
     let unlocked = client.unlock(name, &tokens, &by, wait, |news| tell(news, wait)).await?;

@@ -266,7 +266,7 @@ impl<'a, F: FnMut(Progress) + Send> Acquire<'a, F> {
         if self.options.beside.is_empty() {
             return Ok(None);
         }
-        let locks = match self.client.store.list(Consistency::Strong).await {
+        let locks = match self.client.find_all(Consistency::Strong).await {
             // The right to scan a table may be left out, and one for names of a prefix can't have it. Who waits for
             // each other then does so until the first one's time is over.
             Err(error) if !error.is_passing() => {

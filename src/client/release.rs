@@ -184,4 +184,22 @@ impl Client {
     pub async fn look(&self, name: &LockName) -> Result<Option<LockState>, StoreError> {
         self.store.read(name, Consistency::Strong).await
     }
+
+    /// The lock as whoever asks for it finds it: what holds it in the document for longer than its time is left out.
+    pub async fn find(
+        &self,
+        name: &LockName,
+        consistency: Consistency,
+    ) -> Result<Option<LockState>, StoreError> {
+        let mut found = self.store.read(name, consistency).await?;
+        found.iter_mut().for_each(|state| drop(state.end_overdue(self.store.now())));
+        Ok(found)
+    }
+
+    /// All locks, in the same way.
+    pub async fn find_all(&self, consistency: Consistency) -> Result<Vec<(LockName, LockState)>, StoreError> {
+        let mut found = self.store.list(consistency).await?;
+        found.iter_mut().for_each(|(_, state)| drop(state.end_overdue(self.store.now())));
+        Ok(found)
+    }
 }

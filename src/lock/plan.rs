@@ -77,6 +77,14 @@ pub enum RemovalReason {
     Forced,
 }
 
+impl LockState {
+    /// Removes the static holds whose time is over for whoever asks for the lock when the store's clock shows
+    /// `store_now`, and returns them.
+    pub fn end_overdue(&mut self, store_now: EpochMs) -> Vec<Holder> {
+        self.expire(EpochMs(store_now.0.saturating_sub(millis(STATIC_MARGIN))))
+    }
+}
+
 /// The next step of `request` after it saw `current`, which `watch` has observed (as every other document
 /// before it, the replies to one's own writes too). `wall` is the wall clock,
 /// for the mark of a lock that becomes free.
@@ -160,7 +168,7 @@ fn clear_the_way(
             remove(holder, RemovalReason::LeaseOver);
         }
     }
-    for holder in next.expire(EpochMs(sight.store_now.0.saturating_sub(millis(STATIC_MARGIN)))) {
+    for holder in next.end_overdue(sight.store_now) {
         remove(Some(holder), RemovalReason::Expired);
     }
     for holder in force(next, request, sight.store_now) {

@@ -10,6 +10,7 @@ mod explain;
 mod list;
 mod manner;
 mod nested;
+mod overdue;
 mod pipeline;
 mod python_tool;
 mod reserve;

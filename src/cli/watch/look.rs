@@ -47,14 +47,13 @@ impl Looks {
 
     /// Looks again: what has happened since the last look. Cheap reads, which may be a little old.
     pub async fn look(&mut self, client: &Client) -> Result<Vec<Event>, StoreError> {
-        let store = client.store();
         let mut now: BTreeMap<LockName, LockState> = match &self.which {
             Which::One(name) => {
-                let state = store.read(name, Consistency::Eventual).await?;
+                let state = client.find(name, Consistency::Eventual).await?;
                 state.map(|state| (name.clone(), state)).into_iter().collect()
             }
             Which::All(prefix) => {
-                let all = store.list(Consistency::Eventual).await?;
+                let all = client.find_all(Consistency::Eventual).await?;
                 all.into_iter().filter(|(name, _)| name.as_str().starts_with(prefix)).collect()
             }
         };
