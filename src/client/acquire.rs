@@ -67,6 +67,8 @@ struct Acquire<'a, F> {
     bell: Option<BellWatch>,
     rings: u64,
     was_queued: bool,
+    /// Nothing was seen that is held on the same behalf and sorts after this. Looked for once: all locks are read for it.
+    is_in_order: bool,
     /// Whether a write of it goes into a hold that its pipeline has left standing.
     picks_up: bool,
     said: Option<(Waiting, Moment)>,
@@ -113,6 +115,7 @@ impl<'a, F: FnMut(Progress) + Send> Acquire<'a, F> {
             bell: None,
             rings: 0,
             was_queued: false,
+            is_in_order: false,
             picks_up: false,
             said: None,
             trouble: None,
@@ -263,7 +266,7 @@ impl<'a, F: FnMut(Progress) + Send> Acquire<'a, F> {
 
     /// The lock that is held on the same behalf and whose name sorts after this one's.
     async fn held_after(&mut self) -> Result<Option<LockName>, AcquireError> {
-        if self.options.beside.is_empty() {
+        if self.options.beside.is_empty() || self.is_in_order {
             return Ok(None);
         }
         let locks = match self.client.find_all(Consistency::Strong).await {
@@ -271,6 +274,7 @@ impl<'a, F: FnMut(Progress) + Send> Acquire<'a, F> {
             // each other then does so until the first one's time is over.
             Err(error) if !error.is_passing() => {
                 warn!(lock = %self.name, %error, "it can't be seen what else the pipeline holds");
+                self.is_in_order = true;
                 return Ok(None);
             }
             locks => self.answered(locks)?,
@@ -278,6 +282,7 @@ impl<'a, F: FnMut(Progress) + Send> Acquire<'a, F> {
         let is_own = |h: &Holder| self.options.beside.contains(&h.owner);
         let after =
             locks.into_iter().find(|(name, state)| name > self.name && state.holders.iter().any(is_own));
+        self.is_in_order = after.is_none();
         Ok(after.map(|(name, _)| name))
     }
 

@@ -38,6 +38,7 @@ pub struct Moody {
     late: Mutex<Vec<(LockName, Option<LockState>, LockState)>>,
     written: Notify,
     requests: AtomicUsize,
+    lists: AtomicUsize,
 }
 
 impl Moody {
@@ -49,6 +50,7 @@ impl Moody {
             late: Mutex::default(),
             written: Notify::new(),
             requests: AtomicUsize::new(0),
+            lists: AtomicUsize::new(0),
         });
         (store.clone(), Client::new(store, None))
     }
@@ -60,6 +62,11 @@ impl Moody {
     /// How many requests there were.
     pub fn requests(&self) -> usize {
         self.requests.load(Ordering::SeqCst)
+    }
+
+    /// How often all locks were asked for.
+    pub fn lists(&self) -> usize {
+        self.lists.load(Ordering::SeqCst)
     }
 
     /// Waits until a write was swallowed.
@@ -117,6 +124,9 @@ impl Store for Moody {
     }
 
     async fn list(&self, consistency: Consistency) -> Result<Vec<(LockName, LockState)>, StoreError> {
+        self.lists.fetch_add(1, Ordering::SeqCst);
+        // It takes its time: others go on meanwhile.
+        tokio::task::yield_now().await;
         if self.ask()? == Mood::Blinkered {
             return Err(StoreError::Refused("one lock at a time".into()));
         }

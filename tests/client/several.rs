@@ -186,6 +186,28 @@ async fn who_may_not_see_what_else_the_pipeline_holds_waits_like_anyone() {
 }
 
 #[tokio::test]
+async fn all_locks_are_looked_through_once_in_a_wait_however_many_come_at_once() {
+    let (store, client) = Moody::client();
+    let foreign = acquire(&client, "a", alone(), AcquireOptions::waiting(SOON)).await.unwrap();
+    let options = AcquireOptions { beside: vec![member_of(1).owner], ..AcquireOptions::waiting(SOON) };
+    let waiting: Vec<_> = (0..10)
+        .map(|_| {
+            let (client, options) = (client.clone(), options.clone());
+            tokio::spawn(async move { acquire(&client, "a", alone(), options).await })
+        })
+        .collect();
+    in_time("all waits", async {
+        while client.look(&lock("a")).await.unwrap().is_none_or(|state| state.queue.len() < 10) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    assert_eq!(store.lists(), 10);
+    waiting.iter().for_each(|waiting| waiting.abort());
+    drop(foreign);
+}
+
+#[tokio::test]
 async fn a_pipelines_hold_stands_between_its_jobs() {
     let client = client();
     let options = lingering();
