@@ -20,7 +20,7 @@ Exit codes:
   0        done
   1        the lock was not got: it is held, or the wait limit is over; unlock: somebody still holds it
   2        wrong usage; unlock: nobody can be asked, and --yes or --force was not given
-  3        the configuration or the store can't be used
+  3        the configuration or the store can't be used, or what is asked for makes no sense
   4        exec: the lock was lost, and the command was ended
   5        a newer pipeline goes first: this one's work is obsolete (a rule with `supersede`)
   126,127  exec: the command can't be run, or was not found
@@ -147,7 +147,7 @@ pub struct AcquireArgs {
     #[arg(long, value_parser = duration, value_name = "SECONDS")]
     pub force_after: Option<Duration>,
     /// The hold ends by itself after this time
-    #[arg(long, value_parser = duration, value_name = "SECONDS", default_value = "2h")]
+    #[arg(long, value_parser = lasting, value_name = "SECONDS", default_value = "2h")]
     pub ttl: Duration,
     /// The hold never ends by itself
     #[arg(long, conflicts_with = "ttl")]
@@ -249,6 +249,16 @@ pub struct TryArgs {
     /// The command and its arguments
     #[arg(last = true, required = true, value_name = "CMD")]
     pub command: Vec<OsString>,
+}
+
+/// How long something that nobody watches over is to stand.
+pub(super) fn lasting(text: &str) -> Result<Duration, String> {
+    const LONGEST: Duration = Duration::from_hours(10 * 365 * 24);
+    match duration(text)? {
+        Duration::ZERO => Err("that would be over at once".into()),
+        time if time > LONGEST => Err("that is longer than ten years".into()),
+        time => Ok(time),
+    }
 }
 
 /// A number of seconds, as the predecessor took it, or a time with a unit.

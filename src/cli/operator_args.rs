@@ -4,7 +4,10 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 
-use super::{args::duration, store_args::StoreArgs};
+use super::{
+    args::{duration, lasting},
+    store_args::StoreArgs,
+};
 
 /// `unlock`.
 #[derive(Debug, Args)]
@@ -56,7 +59,7 @@ pub struct ReserveArgs {
     #[arg(long, value_name = "TEXT")]
     pub reason: String,
     /// The reservation ends by itself after this time
-    #[arg(long = "for", value_parser = duration, value_name = "TIME", default_value = "2h")]
+    #[arg(long = "for", value_parser = lasting, value_name = "TIME", default_value = "2h")]
     pub lasting: Duration,
 }
 

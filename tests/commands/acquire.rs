@@ -246,3 +246,15 @@ fn who_cannot_say_that_there_is_nothing_to_release_ends_well_all_the_same() {
     let mut command = host.command(&["release", "--name", LOCK]);
     assert_eq!(command.env("PIPELINE_LOCK_LOG", "loud").stderr(full).status().unwrap().code(), Some(0));
 }
+
+#[test]
+fn a_hold_is_to_last_for_some_time() {
+    let host = Host::local("");
+    for (ttl, why) in [("0", "over at once"), ("99999999999999999", "longer than ten years")] {
+        acquire(&host, &["--ttl", ttl]).with_code(2).with_text(&["--ttl", why]);
+        host.run(&["reserve", LOCK, "--reason", "move", "--for", ttl])
+            .with_code(2)
+            .with_text(&["--for", why]);
+    }
+    host.run(&["status"]).with_code(0).with_text(&["No lock is held or awaited."]);
+}
