@@ -210,7 +210,7 @@ async fn settle(client: &Client, hold: &Hold, args: &AcquireArgs) -> anyhow::Res
     }
     let right = client.store().now().plus(args.ttl);
     let mut until = right;
-    client
+    let state = client
         .change(hold.name(), Some(hold.known()), |state| {
             let holder = state.holders.iter_mut().find(|h| h.token == hold.token());
             let Some(Term::Static { until: Some(written) }) = holder.map(|h| &mut h.term) else {
@@ -226,6 +226,11 @@ async fn settle(client: &Client, hold: &Hold, args: &AcquireArgs) -> anyhow::Res
             true
         })
         .await?;
+    anyhow::ensure!(
+        state.is_some_and(|state| state.holder(hold.token()).is_some()),
+        "lock {}: somebody ended the hold as soon as it was granted: run acquire again",
+        hold.name()
+    );
     Ok(Some(until))
 }
 

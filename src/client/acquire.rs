@@ -157,7 +157,7 @@ impl<'a, F: FnMut(Progress) + Send> Acquire<'a, F> {
     /// The uncontended way: one write, conditioned on a free lock.
     async fn first_write(&mut self) -> Result<Step, AcquireError> {
         let seed = self.client.clock.wall();
-        self.request.since = seed;
+        self.request.step_at(seed);
         let mut new = LockState::new(seed);
         new.holders.push(Holder::granted(&self.request, None));
         let sent = self.client.clock.now();
@@ -173,7 +173,7 @@ impl<'a, F: FnMut(Progress) + Send> Acquire<'a, F> {
         self.observe(&current, now);
         self.graves.close(&current);
         let gone = self.graves.look(&current, self.request.token, now).await;
-        self.request.since = self.client.store.now();
+        self.request.step_at(self.client.store.now());
         let sight = Sight {
             now,
             store_now: self.client.store.now(),

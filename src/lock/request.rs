@@ -34,7 +34,8 @@ pub struct Request {
     pub term: Term,
     /// Who asks, for people.
     pub who: Who,
-    /// When this step is taken: by the store's clock as soon as it is known, else by the asker's.
+    /// When this step is taken: by the store's clock as soon as it is known, else by the asker's. Zero before the
+    /// first one.
     pub since: EpochMs,
     /// From which age on a static hold is taken and a live one is revoked. A reservation is neither.
     pub force_after: Option<Duration>,
@@ -58,6 +59,16 @@ impl Request {
             since: EpochMs(0),
             force_after: None,
         }
+    }
+
+    /// The next step is taken at `now`. The time of a static hold counts from the step that grants it, not from when
+    /// it began to be waited for.
+    pub fn step_at(&mut self, now: EpochMs) {
+        let was_taken = self.since != EpochMs(0);
+        if let (true, Term::Static { until: Some(until) }) = (was_taken, &mut self.term) {
+            *until = now.plus(until.since(self.since));
+        }
+        self.since = now;
     }
 
     /// The priority that counts.

@@ -51,6 +51,27 @@ async fn crowd(store: &Moody, count: usize) {
 }
 
 #[tokio::test]
+async fn the_time_of_a_static_hold_counts_from_its_grant() {
+    let (store, client) = Moody::client();
+    let held = client.acquire(&name(), request(), AcquireOptions::waiting(HOUR), |_| {}).await.unwrap();
+    let ttl = Duration::from_millis(50);
+    let fixed = Request { term: Term::Static { until: Some(store.now().plus(ttl)) }, ..request() };
+    let (waiting, token) = (client.clone(), fixed.token);
+    let waiter =
+        tokio::spawn(
+            async move { waiting.acquire(&name(), fixed, AcquireOptions::waiting(HOUR), |_| {}).await },
+        );
+    tokio::time::sleep(ttl * 4).await;
+    let before = store.now();
+    held.release().await.unwrap();
+    let granted = crate::in_time("the grant", waiter).await.unwrap().unwrap().known();
+    let Term::Static { until: Some(until) } = granted.holder(token).unwrap().term else {
+        panic!("{granted:?}")
+    };
+    assert!(until >= before.plus(ttl), "{until:?} was over when it was granted");
+}
+
+#[tokio::test]
 async fn a_waiter_far_behind_looks_every_ten_seconds_and_says_every_fifteen_that_it_waits() {
     let (store, _) = Moody::client();
     crowd(&store, 20).await;
