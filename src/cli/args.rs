@@ -137,7 +137,7 @@ pub struct AcquireArgs {
     #[arg(long, value_parser = duration, value_name = "TIME", conflicts_with = "max_retries")]
     pub wait: Option<Duration>,
     /// With --max-retries: the wait limit is their product. Polling itself is adaptive
-    #[arg(long, value_parser = duration, value_name = "SECONDS", default_value = "10")]
+    #[arg(long, value_parser = duration, value_name = "SECONDS", default_value = "5")]
     pub retry_interval: Duration,
     /// Wait at most this many retry intervals
     #[arg(long, value_name = "N")]

@@ -73,3 +73,11 @@ fn its_flags_are_known() {
     runs(&host, table, &job, &["pipeline-lock release --table pipeline-locks"]).with_code(0);
     assert!(host.holders().is_empty());
 }
+
+#[test]
+fn a_number_of_retries_alone_is_as_many_times_five_seconds() {
+    let host = Host::local("");
+    host.run(&["acquire", "--name", LOCK]).with_code(0);
+    let waiting = host.run(&["acquire", "--name", LOCK, "--max-retries", "1"]).with_code(1);
+    waiting.with_text(&["not free within 5 s"]);
+}
