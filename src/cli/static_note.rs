@@ -2,16 +2,17 @@
 //! which, for `release`. It has a line for each, as locks of one name can be held in several stores.
 
 use std::{
-    fs::{self, DirBuilder, OpenOptions},
+    fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
 use anyhow::Context;
+use rustix::fs::{FlockOperation, flock};
 use uuid::Uuid;
 
-use crate::lock::LockName;
+use crate::lock::{LockName, MAX_HOLDERS};
 
 /// What a note is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,16 +33,20 @@ impl Note {
     }
 }
 
-/// How many lines a note keeps: those of holds that ended by themselves are never taken out.
-const MOST: usize = 16;
+/// How many lines a note keeps, those of a lock that has all the holders it can: those of holds that ended by
+/// themselves are never taken out.
+const MOST: usize = MAX_HOLDERS;
 
 /// Notes who or what has `name` from here.
 pub fn write(state: &Path, note: Note, name: &LockName, line: &str) -> anyhow::Result<()> {
-    let mut lines = read(state, note, name);
-    lines.push(line.to_owned());
     let file = note.file(state, name);
-    put(&file, &lines[lines.len().saturating_sub(MOST)..])
-        .with_context(|| format!("what `release` has to know can't be written to {}", file.display()))
+    let add = || {
+        let _one_at_a_time = lock_folder(&file)?;
+        let mut lines = read(state, note, name);
+        lines.push(line.to_owned());
+        put(&file, &lines[lines.len().saturating_sub(MOST)..])
+    };
+    add().with_context(|| format!("what `release` has to know can't be written to {}", file.display()))
 }
 
 /// Who or what has `name` from here, the last one last.
@@ -52,17 +57,24 @@ pub fn read(state: &Path, note: Note, name: &LockName) -> Vec<String> {
 
 /// Forgets a line.
 pub fn remove(state: &Path, note: Note, name: &LockName, line: &str) {
+    let file = note.file(state, name);
+    let Ok(_one_at_a_time) = lock_folder(&file) else { return };
     let mut lines = read(state, note, name);
     lines.retain(|other| other != line);
-    let file = note.file(state, name);
     // One that can't be written names somebody who holds nothing, which does no harm.
     let _ = if lines.is_empty() { fs::remove_file(file) } else { put(&file, &lines) };
 }
 
+/// Keeps others from changing a note of the same folder, until the result is dropped: several commands may do so at once.
+fn lock_folder(note: &Path) -> io::Result<File> {
+    let folder = note.parent().unwrap_or(Path::new("."));
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    let folder = File::open(folder)?;
+    flock(&folder, FlockOperation::LockExclusive)?;
+    Ok(folder)
+}
+
 fn put(file: &Path, lines: &[String]) -> io::Result<()> {
-    if let Some(folder) = file.parent() {
-        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    }
     let part = file.with_extension(Uuid::new_v4().to_string());
     let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part)?;
     let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
@@ -71,4 +83,28 @@ fn put(file: &Path, lines: &[String]) -> io::Result<()> {
         let _ = fs::remove_file(&part);
     }
     put
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn as_many_as_can_hold_a_lock_note_it_at_the_same_time_and_none_is_forgotten() {
+        let state = tempfile::tempdir().unwrap();
+        let name = LockName::new("lab/boards").unwrap();
+        thread::scope(|threads| {
+            for n in 0..MAX_HOLDERS {
+                let (state, name) = (state.path(), &name);
+                threads.spawn(move || write(state, Note::Acquired, name, &n.to_string()).unwrap());
+            }
+        });
+        let mut lines = read(state.path(), Note::Acquired, &name);
+        lines.sort_by_key(|line| line.parse::<usize>().unwrap());
+        assert_eq!(lines, (0..MAX_HOLDERS).map(|n| n.to_string()).collect::<Vec<_>>());
+        lines.iter().for_each(|line| remove(state.path(), Note::Acquired, &name, line));
+        assert!(!Note::Acquired.file(state.path(), &name).exists());
+    }
 }
