@@ -182,7 +182,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::lock::{Beat, EpochMs, Limit, Mode, Owner, Request, Token, Who};
+    use crate::lock::{Beat, EpochMs, Fence, How, Limit, Mode, Owner, Request, Token, Who};
 
     const LIVE: Term = Term::Live { beat: Beat(0), lease: None };
     const STATIC: Term = Term::Static { until: None };
@@ -253,5 +253,36 @@ mod tests {
         assert!(!is_synced(Some(LIVE), |lock| ask(lock, 2)));
         assert!(!is_synced(Some(STATIC), |lock| ask(lock, 2)));
         assert!(!is_synced(Some(LIVE), |lock| release(lock, 1)));
+    }
+
+    #[test]
+    fn a_lock_that_was_free_for_long_goes_with_an_ending_and_one_that_is_held_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut database = Database::open(Place::find(&folder.path().join("locks.db")).unwrap()).unwrap();
+        let lock = |name: &str| LockName::new(name).unwrap();
+        for name in ["free", "held"] {
+            let new = LockState {
+                holders: vec![Holder::granted(&request(1, STATIC), None)],
+                ..LockState::new(EpochMs(0))
+            };
+            database.swap(&lock(name), Expected::Free { seed: EpochMs(0) }, &new).unwrap();
+        }
+        let held = database.read(&lock("free")).unwrap().unwrap();
+        let mut free = held.clone();
+        release(&mut free, 1);
+        free.seal(EpochMs(0));
+        database.swap(&lock("free"), Expected::This(&held), &free).unwrap();
+        let ending = |fence| {
+            let holder = Holder::granted(&request(1, STATIC), Some(Fence(fence)));
+            Ending::of(&free, &holder, Duration::ZERO, Duration::ZERO, How::Released)
+        };
+        let names = |database: &Database| {
+            database.list().unwrap().into_iter().map(|(name, _)| name.to_string()).collect::<Vec<_>>()
+        };
+        let later = EpochMs(0).plus(Duration::from_hours(31 * 24));
+        database.record(&lock("other"), &ending(64), EpochMs(0)).unwrap();
+        assert_eq!(names(&database), ["free", "held"], "it is not long");
+        database.record(&lock("other"), &ending(64), later).unwrap();
+        assert_eq!(names(&database), ["held"]);
     }
 }

@@ -19,6 +19,8 @@ const TABLE: &str = "CREATE TABLE IF NOT EXISTS history (
 const IS_THERE: &str = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'history'";
 const WRITE: &str = "INSERT OR REPLACE INTO history (name, place, expires, ending) VALUES (?1, ?2, ?3, ?4)";
 const TIDY: &str = "DELETE FROM history WHERE expires < ?1";
+/// As DynamoDB's time-to-live does it. All documents are read for that, so it is done for a few of the endings.
+const TIDY_LOCKS: &str = "DELETE FROM locks WHERE CAST(document ->> '$.ExpiresAt.N' AS INTEGER) < ?1";
 const READ: &str = "SELECT ending FROM history WHERE name = ?1";
 
 /// Writes an ending to its place, over what is there. Nothing is synced: a power cut may take it back.
@@ -35,6 +37,9 @@ pub(super) fn record(
     // Maps with text keys, texts and numbers: there is nothing that JSON cannot say.
     let json = serde_json::to_string(&codec::encode_ending(ending)).expect("an ending has a JSON form");
     let place = signed(Ending::place(ending.fence));
+    if place == 0 {
+        transaction.execute(TIDY_LOCKS, [signed(now.0 / 1000)])?;
+    }
     transaction.execute(WRITE, params![name.as_str(), place, signed(expiry(now)), json])?;
     transaction.commit()
 }
