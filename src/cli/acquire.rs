@@ -102,7 +102,8 @@ impl Taking<'_> {
     }
 
     fn wish(&self, lock: &WantedLock, around: &Around, job: Option<&HereJob>) -> Wish {
-        let until = (!self.args.disable_ttl).then(|| self.client.store().now().plus(self.args.ttl));
+        let now = self.client.store().now();
+        let until = (!self.args.disable_ttl).then(|| now.plus(self.args.ttl));
         let request = Request {
             mode: lock.mode,
             limit: lock.limit,
@@ -111,6 +112,7 @@ impl Taking<'_> {
             line: lock.line.clone(),
             max_queue: lock.max_queue,
             who: job.map_or_else(|| who_outside("acquire"), HereJob::who),
+            since: now,
             force_after: self.args.force_after,
             ..Request::new(self.owner.clone(), self.token, Term::Static { until })
         };

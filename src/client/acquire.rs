@@ -12,7 +12,8 @@ use super::{
 use crate::{
     host::{bell::BellWatch, places::Place},
     lock::{
-        Full, Holder, LockName, LockState, Moment, Outcome, Plan, Removal, Request, Sight, Term, Watch, plan,
+        EpochMs, Full, Holder, LockName, LockState, Moment, Outcome, Plan, Removal, Request, Sight, Term,
+        Watch, plan,
     },
     store::{Consistency, Expected, Renewal, StoreError, Swap},
 };
@@ -60,6 +61,8 @@ struct Acquire<'a, F> {
     limit: Duration,
     options: AcquireOptions,
     started: Moment,
+    /// When the time of a static hold began to count, if this step grants it.
+    counted_from: EpochMs,
     news: &'a mut F,
     watch: Watch,
     graves: Graves,
@@ -102,10 +105,12 @@ impl<'a, F: FnMut(Progress) + Send> Acquire<'a, F> {
         options: AcquireOptions,
         news: &'a mut F,
     ) -> Self {
+        let counted_from = if request.since == EpochMs(0) { client.store.now() } else { request.since };
         Self {
             client,
             name,
             request,
+            counted_from,
             limit: options.wait,
             options,
             started: client.clock.now(),
@@ -142,6 +147,13 @@ impl<'a, F: FnMut(Progress) + Send> Acquire<'a, F> {
         }
     }
 
+    /// The time of a static hold counts from the step that grants it, not from when it began to be waited for.
+    fn count_anew(&mut self) {
+        let now = self.client.store.now();
+        self.request.count_from(self.counted_from, now);
+        self.counted_from = now;
+    }
+
     fn waited(&self) -> Duration {
         self.client.clock.now().since(self.started)
     }
@@ -157,7 +169,8 @@ impl<'a, F: FnMut(Progress) + Send> Acquire<'a, F> {
     /// The uncontended way: one write, conditioned on a free lock.
     async fn first_write(&mut self) -> Result<Step, AcquireError> {
         let seed = self.client.clock.wall();
-        self.request.step_at(seed);
+        self.count_anew();
+        self.request.since = seed;
         let mut new = LockState::new(seed);
         new.holders.push(Holder::granted(&self.request, None));
         let sent = self.client.clock.now();
@@ -173,7 +186,8 @@ impl<'a, F: FnMut(Progress) + Send> Acquire<'a, F> {
         self.observe(&current, now);
         self.graves.close(&current);
         let gone = self.graves.look(&current, self.request.token, now).await;
-        self.request.step_at(self.client.store.now());
+        self.count_anew();
+        self.request.since = self.client.store.now();
         let sight = Sight {
             now,
             store_now: self.client.store.now(),

@@ -34,8 +34,8 @@ pub struct Request {
     pub term: Term,
     /// Who asks, for people.
     pub who: Who,
-    /// When this step is taken: by the store's clock as soon as it is known, else by the asker's. Zero before the
-    /// first one.
+    /// When this step is taken: by the store's clock as soon as it is known, else by the asker's. Before the first step
+    /// it is when the request was made, from which a static term counts; zero: now.
     pub since: EpochMs,
     /// From which age on a static hold is taken and a live one is revoked. A reservation is neither.
     pub force_after: Option<Duration>,
@@ -61,14 +61,14 @@ impl Request {
         }
     }
 
-    /// The next step is taken at `now`. The time of a static hold counts from the step that grants it, not from when
-    /// it began to be waited for.
-    pub fn step_at(&mut self, now: EpochMs) {
-        let was_taken = self.since != EpochMs(0);
-        if let (true, Term::Static { until: Some(until) }) = (was_taken, &mut self.term) {
-            *until = now.plus(until.since(self.since));
+    /// The time of a static hold that was counted from `before` counts from `now`; both are times of the store's clock,
+    /// or of the clock that stands for it before its first reply.
+    pub fn count_from(&mut self, before: EpochMs, now: EpochMs) {
+        if let Term::Static { until: Some(until) } = &mut self.term
+            && *until > before
+        {
+            *until = now.plus(until.since(before));
         }
-        self.since = now;
     }
 
     /// The priority that counts.

@@ -167,9 +167,10 @@ impl Keeper {
             mode: self.request.mode,
             limit: self.request.limit.0.max(1),
         };
-        let until = match self.request.term {
-            Term::Static { until } => until.map(|EpochMs(ms)| ms),
-            Term::Live { .. } => None,
+        // Its time counts from the grant: what was granted is in the document.
+        let until = match hold.known().holder(hold.token()).map(|held| held.term) {
+            Some(Term::Static { until }) => until.map(|EpochMs(ms)| ms),
+            Some(Term::Live { .. }) | None => None,
         };
         Part { lock, name: works::name(&claim), claim, fence: hold.fence(), slot: hold.slot(), until }
     }
