@@ -284,9 +284,9 @@ impl<'a, F: FnMut(Progress) + Send> Acquire<'a, F> {
             return Ok(None);
         }
         let locks = match self.client.find_all(Consistency::Strong).await {
-            // The right to scan a table may be left out, and one for names of a prefix can't have it. Who waits for
-            // each other then does so until the first one's time is over.
-            Err(error) if !error.is_passing() => {
+            // The right to scan a table may be left out, and one for names of a prefix can't have it; a large table may
+            // be more than it gives at once. Who waits for each other then does so until the first one's time is over.
+            Err(error) if !error.is_passing() || matches!(error, StoreError::Throttled(_)) => {
                 warn!(lock = %self.name, %error, "it can't be seen what else the pipeline holds");
                 self.is_in_order = true;
                 return Ok(None);

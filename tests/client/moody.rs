@@ -29,6 +29,8 @@ pub enum Mood {
     Forgetful,
     /// What all locks are may not be asked.
     Blinkered,
+    /// All locks are too many to be told.
+    Overwhelmed,
 }
 
 /// The store.
@@ -127,10 +129,11 @@ impl Store for Moody {
         self.lists.fetch_add(1, Ordering::SeqCst);
         // It takes its time: others go on meanwhile.
         tokio::task::yield_now().await;
-        if self.ask()? == Mood::Blinkered {
-            return Err(StoreError::Refused("one lock at a time".into()));
+        match self.ask()? {
+            Mood::Blinkered => Err(StoreError::Refused("one lock at a time".into())),
+            Mood::Overwhelmed => Err(StoreError::Throttled("too many".into())),
+            _ => self.inner.list(consistency).await,
         }
-        self.inner.list(consistency).await
     }
 
     async fn record(&self, name: &LockName, ending: &Ending) -> Result<(), StoreError> {

@@ -166,8 +166,17 @@ async fn a_name_before_one_that_the_pipeline_holds_is_only_tried() {
 
 #[tokio::test]
 async fn who_may_not_see_what_else_the_pipeline_holds_waits_like_anyone() {
+    waits_in(Mood::Blinkered).await;
+}
+
+#[tokio::test]
+async fn who_cannot_be_told_of_all_locks_waits_like_anyone() {
+    waits_in(Mood::Overwhelmed).await;
+}
+
+async fn waits_in(mood: Mood) {
     let (store, client) = Moody::client();
-    store.set(Mood::Blinkered);
+    store.set(mood);
     let foreign = acquire(&client, "a", alone(), AcquireOptions::waiting(SOON)).await.unwrap();
     let waiting = client.clone();
     let second = tokio::spawn(async move {
