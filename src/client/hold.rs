@@ -11,10 +11,10 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use super::{AcquireOptions, Client, Clock, Given, Parting, ReleaseError};
+use super::{AcquireOptions, Client, Clock, Given, Parting, ReleaseError, error::humane};
 use crate::{
     lock::{Beat, Ending, Fence, How, LockName, LockState, Moment, Owner, Request, Standing, Term, Token},
-    store::{Liveness, Renewal},
+    store::{Liveness, Renewal, StoreError},
 };
 
 /// A lease is renewed four times in its length.
@@ -386,7 +386,7 @@ impl Keeper {
             self.until(next, &mut mark).await;
             beat = beat.next();
             let started = self.client.clock.now();
-            match self.client.store.renew(&self.name, self.token, beat).await {
+            match self.renew(beat, lease).await {
                 Ok(Renewal::Renewed(state)) => {
                     self.note_trouble(None);
                     sent = started;
@@ -410,6 +410,23 @@ impl Keeper {
                     self.note_trouble(Some(error.to_string()));
                     next = self.client.clock.now().plus(RENEW_AGAIN.min(every));
                 }
+            }
+        }
+    }
+
+    /// One renewal, for which a quarter of the lease is time enough: a short lease has room for another try then.
+    async fn renew(&self, beat: Beat, lease: Option<Duration>) -> Result<Renewal, StoreError> {
+        let Client { store, clock, .. } = &self.client;
+        let renewal = store.renew(&self.name, self.token, beat);
+        let Some(patience) = lease.map(|l| l / BEATS_PER_LEASE).filter(|p| *p < store.request_deadline()) else {
+            return renewal.await;
+        };
+        tokio::select! {
+            biased;
+            renewed = renewal => renewed,
+            () = clock.sleep_until(clock.now().plus(patience)) => {
+                let (store, patience) = (store.describe(), humane(patience));
+                Err(StoreError::Unanswered(format!("{store}: no reply to a renewal within {patience}")))
             }
         }
     }

@@ -13,6 +13,7 @@ use aws_sdk_dynamodb::{
 };
 use rustix::time::{ClockId, clock_gettime};
 
+use super::genuine::REQUEST_ID;
 use crate::lock::{EpochMs, Moment};
 
 /// The `Date` of the last reply, and when it came by this host's clock.
@@ -68,7 +69,7 @@ impl Intercept for ReadDate {
     ) -> Result<(), BoxError> {
         let headers = context.response().headers();
         // A proxy's own error page has a date as well, but no request id.
-        if headers.contains_key("x-amzn-requestid")
+        if headers.contains_key(REQUEST_ID)
             && let Some(date) = headers.get("date")
         {
             self.0.record(date);

@@ -14,6 +14,7 @@ use super::{
     DynamoDbSettings,
     clock::{ReadDate, ServerClock},
     credentials,
+    genuine::OnlyDynamoDb,
     http::Http,
     place::{Place, without_user},
 };
@@ -70,6 +71,7 @@ pub(super) async fn connect(settings: &DynamoDbSettings) -> Result<Connection, S
         // Every request has its deadline.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .interceptor(ReadDate(Arc::clone(&clock)))
+        .interceptor(OnlyDynamoDb)
         .build();
     Ok(Connection { client: Client::from_conf(config), place, clock })
 }

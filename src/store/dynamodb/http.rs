@@ -1,5 +1,6 @@
 //! How requests travel. One client serves DynamoDB and the sources of credentials; TLS, with its root
-//! certificates, is set up by the first `https` request and never for a plain endpoint.
+//! certificates, is set up by the first `https` request and never for a plain endpoint. A reply is read to its end
+//! here, as far as it may be long, so that whatever is at the other end takes no more memory than that.
 
 use std::{
     error::Error,
@@ -17,9 +18,14 @@ use aws_smithy_http_client::{
 use aws_smithy_runtime_api::client::{
     connection::CaptureSmithyConnection,
     http::{HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector},
-    orchestrator::HttpRequest,
+    orchestrator::{HttpRequest, HttpResponse},
     result::ConnectorError,
 };
+use aws_smithy_types::{body::SdkBody, byte_stream::ByteStream};
+
+/// How long a reply may be. The longest ones of DynamoDB are the pages of a scan: 1 MB of data, and what its form
+/// adds to that.
+const LONGEST_REPLY: usize = 16 << 20;
 
 /// An [`HttpClient`] with one connector for each pair of timeouts that it is asked for.
 #[derive(Debug, Default)]
@@ -81,9 +87,27 @@ impl HttpConnector for ByScheme {
         };
         let reply = self.connector(request.uri()).call(request);
         HttpConnectorFuture::new(async move {
-            reply.await.map_err(|error| with_fate(error, connection.get().is_some()))
+            match reply.await {
+                Ok(reply) => whole(reply).await.map_err(|error| with_fate(ConnectorError::io(error), true)),
+                Err(error) => Err(with_fate(error, connection.get().is_some())),
+            }
         })
     }
+}
+
+/// The reply with its body in memory.
+async fn whole(mut reply: HttpResponse) -> Result<HttpResponse, BoxError> {
+    let mut rest = ByteStream::new(std::mem::replace(reply.body_mut(), SdkBody::taken()));
+    let mut body = Vec::new();
+    while let Some(part) = rest.next().await {
+        let part = part?;
+        if body.len() + part.len() > LONGEST_REPLY {
+            return Err(format!("the reply is longer than {} MB", LONGEST_REPLY >> 20).into());
+        }
+        body.extend_from_slice(&part);
+    }
+    *reply.body_mut() = SdkBody::from(body);
+    Ok(reply)
 }
 
 /// What is known of a request that failed on its way.

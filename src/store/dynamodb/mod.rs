@@ -15,6 +15,7 @@ mod connect;
 mod credentials;
 mod error;
 mod expression;
+mod genuine;
 mod history;
 mod http;
 mod item;

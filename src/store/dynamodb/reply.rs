@@ -110,8 +110,14 @@ impl Reply<'_> {
 /// A reply that is none of DynamoDB's: a proxy's page, or another service.
 pub(super) fn no_dynamodb(place: &Place, status: u16, cause: &str) -> StoreError {
     let service = place.service();
+    // A proxy in between may have passed the request on.
+    if (200..300).contains(&status) {
+        return StoreError::Unanswered(format!(
+            "{place}: {service} answered HTTP {status}, but not as DynamoDB does ({cause}). Check `endpoint_url` and \
+             proxies (HTTPS_PROXY)"
+        ));
+    }
     if !(300..500).contains(&status) {
-        // A proxy in between may have passed the request on.
         return StoreError::Unanswered(format!("{place}: {service} answered HTTP {status}: {cause}"));
     }
     StoreError::Refused(format!(

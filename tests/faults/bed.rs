@@ -1,0 +1,110 @@
+//! A lock of its own for each scenario, in one table for all, and a host that reaches it through a proxy.
+
+use std::{
+    fs::File,
+    path::PathBuf,
+    process::Command,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+    sync::Arc,
+};
+
+use pipeline_lock::{
+    Client,
+    lock::LockState,
+    store::{DynamoDbSettings, DynamoDbStore},
+};
+use tokio::runtime::{Builder, Runtime};
+
+use crate::harness::{Host, LOCK, Proxy, Store, endpoint};
+
+/// The lowest lease that these times allow: 2 x heartbeat + kill_grace + 5 s.
+const TIMES: &str = "lease: 6s\nheartbeat: 400ms\nkill_grace: 200ms\nwait: 60s\n";
+
+pub struct Bed {
+    pub proxy: Proxy,
+    pub host: Host,
+    pub lock: String,
+    table: String,
+    runtime: Runtime,
+    direct: Client,
+}
+
+impl Bed {
+    pub fn new() -> Self {
+        static TABLE: OnceLock<Store> = OnceLock::new();
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let store = TABLE.get_or_init(Store::table);
+        let Store::Table(table) = store else { unreachable!("it was asked for as a table") };
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let lock = format!("{LOCK}/{count}");
+        let proxy = Proxy::to(&endpoint());
+        let rule = format!("locks:\n  - name: \"{{CI_SERVER_HOST}}/{{CI_PROJECT_PATH}}/{count}\"\n");
+        let host = Host::through(store, &proxy.url, &format!("{TIMES}{rule}"));
+        let runtime = runtime();
+        let direct = runtime.block_on(client(table, &endpoint()));
+        Self { proxy, host, lock, table: table.clone(), runtime, direct }
+    }
+
+    /// The settings of a client that goes through the proxy.
+    pub fn through(&self) -> DynamoDbSettings {
+        settings(&self.table, &self.proxy.url)
+    }
+
+    /// The settings of one that does not.
+    pub fn around(&self) -> DynamoDbSettings {
+        settings(&self.table, &endpoint())
+    }
+
+    /// The lock as it stands.
+    pub fn look(&self) -> Option<LockState> {
+        let name = self.lock.parse().expect("it is a lock's name");
+        self.runtime.block_on(self.direct.look(&name)).expect("the table answers")
+    }
+
+    pub fn waiters(&self) -> usize {
+        self.look().map_or(0, |state| state.queue.len())
+    }
+
+    pub fn holders(&self) -> usize {
+        self.look().map_or(0, |state| state.holders.len())
+    }
+
+    /// The program as somebody on the host would call it.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = self.host.site.program("config.yaml");
+        command.args(args).current_dir(self.host.path());
+        command
+    }
+
+    /// The file that whoever works under the lock has locked by the kernel: nobody else may have it then.
+    pub fn alone(&self) -> PathBuf {
+        self.host.path().join("alone")
+    }
+}
+
+pub fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().build().expect("a runtime")
+}
+
+/// Locks the file of [`Bed::alone`], or tells that somebody else works.
+pub fn work_alone(file: &PathBuf) -> Option<File> {
+    let file = File::options().append(true).create(true).open(file).expect("the folder is writable");
+    file.try_lock().ok().map(|()| file)
+}
+
+fn settings(table: &str, url: &str) -> DynamoDbSettings {
+    DynamoDbSettings {
+        table: table.into(),
+        region: Some("eu-central-1".into()),
+        endpoint_url: Some(url.into()),
+        profile: None,
+    }
+}
+
+async fn client(table: &str, url: &str) -> Client {
+    let store = DynamoDbStore::connect(&settings(table, url)).await.expect("the settings are good");
+    Client::new(Arc::new(store), None)
+}

@@ -1,0 +1,177 @@
+//! Each fault at each moment of a hold: never two at once, never stuck, and words that say what is wrong.
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    bed::Bed,
+    cells::{Cell, all_hold, cell},
+    harness::{Kind, eventually, within},
+    party::{How, Party, Start, exec, library, rival},
+    troubles::Trouble,
+};
+
+/// A request that is not answered, a retry, and a waiter's slowest look.
+const SOON: Duration = Duration::from_secs(8);
+
+/// A renewal may take effect whose reply is lost, up to the end of the work: from then on a lease with its allowance for
+/// clocks, and a waiter's slowest look.
+const LEASE_OVER: Duration = Duration::from_secs(6 + 8 + 2 + 3);
+
+/// What may happen when.
+const MOMENTS: [(&str, fn(&Trouble, Start)); 5] = [
+    ("first write", at_the_first_write),
+    ("wait", while_it_waits),
+    ("renewal", at_renewals),
+    ("loss", for_the_rest_of_the_hold),
+    ("release", at_the_release),
+];
+
+fn cells(who: &str, start: Start) -> Vec<Cell> {
+    let mut cells = Vec::new();
+    for (moment, run) in MOMENTS {
+        for trouble in Trouble::all() {
+            let name = format!("{who}, {moment}, {}", trouble.name);
+            cells.push(cell(name, move || run(&trouble, start)));
+        }
+    }
+    // The longest ones begin first.
+    cells.sort_by_key(|(name, _)| !name.contains("loss"));
+    cells
+}
+
+#[test]
+fn a_command_under_exec_is_alone_and_the_lock_goes_on_whatever_fails_when() {
+    all_hold(cells("exec", exec));
+}
+
+#[test]
+fn the_library_holds_alone_and_the_lock_goes_on_whatever_fails_when() {
+    all_hold(cells("library", library));
+}
+
+/// Somebody else gets the lock soon, works alone, and leaves it free.
+#[track_caller]
+fn goes_on(bed: &Bed, next: Box<dyn Party>, limit: Duration) {
+    within(limit, "the next one works", || next.works());
+    next.finish();
+    next.end().is(How::Done);
+    eventually("the lock is free", || bed.holders() == 0);
+    assert_eq!(bed.waiters(), 0, "nobody is left in the queue");
+}
+
+/// The message of a trouble names the lock, the cause, and what to do.
+fn parts<'a>(bed: &'a Bed, trouble: &Trouble) -> [&'a str; 3] {
+    [&bed.lock, trouble.cause, trouble.remedy]
+}
+
+fn at_the_first_write(trouble: &Trouble, start: Start) {
+    let bed = Bed::new();
+    let mut party = None;
+    trouble.strike(&bed.proxy, &[Kind::FirstWrite], || party = Some(start(&bed)));
+    let party = party.expect("it was started");
+    if trouble.is_refusal {
+        party.end().is(How::NotGot).says(&parts(&bed, trouble));
+    } else {
+        within(SOON, "it works", || party.works());
+        party.finish();
+        let outcome = party.end().is(How::Done);
+        if !trouble.is_harmless() {
+            outcome.says(&parts(&bed, trouble));
+        }
+    }
+    goes_on(&bed, rival(&bed), SOON);
+    bed.host.nothing_is_left_within(SOON);
+}
+
+fn while_it_waits(trouble: &Trouble, start: Start) {
+    let bed = Bed::new();
+    let holder = rival(&bed);
+    holder.until_it_works();
+    let mut party = None;
+    let mut ask = || party = Some(start(&bed));
+    if trouble.is_refusal {
+        ask();
+    } else {
+        trouble.strike(&bed.proxy, &[Kind::Queue], ask);
+    }
+    let party = party.expect("it was started");
+    within(SOON, "it is in the queue", || bed.waiters() == 1);
+    trouble.strike(&bed.proxy, &[Kind::Read], || {});
+    assert_eq!((bed.waiters(), party.works()), (1, false), "it keeps its place");
+    let mut next = None;
+    trouble.strike(&bed.proxy, &[Kind::Claim], || {
+        next = Some(rival(&bed));
+        within(SOON, "the next one waits", || bed.waiters() == 2);
+        holder.finish();
+        holder.end().is(How::Done);
+    });
+    within(SOON, "it works", || party.works());
+    party.finish();
+    let outcome = party.end().is(How::Done);
+    if !trouble.is_harmless() {
+        outcome.says(&parts(&bed, trouble));
+    }
+    goes_on(&bed, next.expect("it was started"), SOON);
+    bed.host.nothing_is_left_within(SOON);
+}
+
+/// A renewal or two fail, and the hold goes on.
+fn at_renewals(trouble: &Trouble, start: Start) {
+    let bed = Bed::new();
+    let party = start(&bed);
+    party.until_it_works();
+    let next = rival(&bed);
+    within(SOON, "the next one waits", || bed.waiters() == 1);
+    trouble.strike(&bed.proxy, &[Kind::Renewal], || {});
+    let good = || bed.proxy.seen().iter().filter(|s| s.kind == Kind::Renewal && !s.is_hit).count();
+    let before = good();
+    within(SOON, "it is renewed again", || good() >= before + 2);
+    assert!(party.works() && !next.works());
+    party.finish();
+    party.end().is(How::Done);
+    goes_on(&bed, next, SOON);
+    bed.host.nothing_is_left_within(SOON);
+}
+
+/// Nothing gets through any more: the work ends in time, and says why.
+fn for_the_rest_of_the_hold(trouble: &Trouble, start: Start) {
+    let bed = Bed::new();
+    let party = start(&bed);
+    party.until_it_works();
+    let next = rival(&bed);
+    within(SOON, "the next one waits", || bed.waiters() == 1);
+    let begun = Instant::now();
+    trouble.begin(&bed.proxy, &[]);
+    if trouble.is_harmless() {
+        within(SOON, "renewals get through", || bed.proxy.hits() >= 4);
+        party.finish();
+        party.end().is(How::Done);
+    } else {
+        within(LEASE_OVER, "the next one works", || next.works());
+        // It was alone, or it would not be there.
+        let outcome = party.end().is(How::Lost).says(&parts(&bed, trouble));
+        assert!(outcome.said.contains("renewed"), "{}", outcome.said);
+        assert!(begun.elapsed() < LEASE_OVER + SOON, "it took {:?}", begun.elapsed());
+    }
+    bed.proxy.mend();
+    goes_on(&bed, next, SOON);
+    bed.host.nothing_is_left_within(SOON);
+}
+
+/// The release fails for as long as anybody looks: the lock goes on all the same.
+fn at_the_release(trouble: &Trouble, start: Start) {
+    let bed = Bed::new();
+    let party = start(&bed);
+    party.until_it_works();
+    let next = rival(&bed);
+    within(SOON, "the next one waits", || bed.waiters() == 1);
+    trouble.begin(&bed.proxy, &[Kind::Holders, Kind::Read]);
+    party.finish();
+    let outcome = party.end().is(How::Done);
+    goes_on(&bed, next, LEASE_OVER);
+    bed.proxy.mend();
+    if outcome.said.contains("lock") {
+        outcome.says(&[&bed.lock]);
+    }
+    bed.host.nothing_is_left_within(SOON);
+}
