@@ -6,7 +6,7 @@ use tokio::{runtime, runtime::Handle, time::timeout};
 use tracing::warn;
 
 use super::{Client, Given, Hold, HoldStatus, HoldWatcher, Loss, Parting, ReleaseError, staying::Staying};
-use crate::lock::{Ending, Fence, LockName, LockState, Moment, Token};
+use crate::lock::{Ending, Fence, LockName, LockState, Moment, Term, Token};
 
 /// How long a dropped [`Guard`] tries to give its lock back while its runtime lives.
 pub const DROP_IN_BACKGROUND: Duration = Duration::from_secs(60);
@@ -196,8 +196,20 @@ impl Work {
     async fn give(&self, until: Option<Moment>) -> Result<Given, ReleaseError> {
         let known = Some(self.known.clone());
         let given = self.client.give_back(&self.name, self.token, known, self.parting, until).await?;
+        self.look_for_what_comes_late();
         self.ending.iter().for_each(|ending| self.client.record(&self.name, ending.clone()));
         Ok(given)
+    }
+
+    /// A write of the request that was never answered, before another one was granted, may find the lock free now.
+    fn look_for_what_comes_late(&self) {
+        let Some(Term::Live { lease: Some(lease), .. }) = self.known.holder(self.token).map(|h| h.term) else {
+            return;
+        };
+        if self.client.is_unsettled(&self.name, self.token) {
+            let (client, name, token) = (self.client.clone(), self.name.clone(), self.token);
+            tokio::spawn(async move { client.take_back_late(&name, token, lease).await });
+        }
     }
 
     /// Gives it back on a thread and a runtime of its own: within another one nothing may block.

@@ -6,6 +6,9 @@ mod harness;
 
 mod bed;
 mod cells;
+mod commands;
+mod matrix;
 mod moments;
 mod party;
+mod stages;
 mod troubles;

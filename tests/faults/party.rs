@@ -9,8 +9,9 @@ use std::{
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, channel},
     },
-    thread::{self, JoinHandle},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -154,7 +155,7 @@ impl Party for Command {
 
 /// A thread with the library.
 struct Thread {
-    thread: JoinHandle<How>,
+    outcome: Receiver<How>,
     works: Arc<AtomicBool>,
     finish: Arc<Notify>,
     said: Arc<Mutex<String>>,
@@ -186,13 +187,17 @@ fn in_thread(bed: &Bed, settings: pipeline_lock::store::DynamoDbSettings) -> Box
         finish: finish.clone(),
         said: said.clone(),
     };
-    let thread = thread::spawn(move || {
+    let (done, outcome) = channel();
+    thread::spawn(move || {
         runtime().block_on(async {
             let store = DynamoDbStore::connect(&settings).await.expect("the settings are good");
-            work.run(Client::new(Arc::new(store), None)).await
-        })
+            let how = work.run(Client::new(Arc::new(store), None)).await;
+            let _ = done.send(how);
+            // The process goes on with other things.
+            tokio::time::sleep(LEASE * 4).await;
+        });
     });
-    Box::new(Thread { thread, works, finish, said })
+    Box::new(Thread { outcome, works, finish, said })
 }
 
 impl Party for Thread {
@@ -205,7 +210,7 @@ impl Party for Thread {
     }
 
     fn end(self: Box<Self>) -> Outcome {
-        let how = self.thread.join().expect("no panic");
+        let how = self.outcome.recv().expect("no panic");
         Outcome { how, said: self.said.lock().expect("no panic").clone() }
     }
 
