@@ -2,7 +2,6 @@
 
 use std::{
     net::TcpListener,
-    sync::atomic::Ordering,
     time::{Duration, Instant},
 };
 
@@ -15,13 +14,21 @@ use pipeline_lock::{
 };
 
 use crate::{
-    fake::{Answer, black_hole, counting_server, error, reply, server},
-    support::{SEED, Table, beat_of, endpoint, held, holder, name, settings, token},
+    black_hole::black_hole,
+    harness::{Fault, Proxy, endpoint},
+    support::{SEED, Table, beat_of, held, holder, name, settings, token},
 };
 
 async fn store_at(endpoint: String) -> DynamoDbStore {
     let settings = DynamoDbSettings { endpoint_url: Some(endpoint), ..settings() };
     DynamoDbStore::connect(&settings).await.unwrap()
+}
+
+/// A store that this fault always meets.
+async fn store_with(fault: Fault) -> (DynamoDbStore, Proxy) {
+    let proxy = Proxy::to(&endpoint());
+    proxy.fault(&[], fault);
+    (store_at(proxy.url.clone()).await, proxy)
 }
 
 async fn write_error(store: &DynamoDbStore) -> StoreError {
@@ -70,17 +77,16 @@ async fn a_connection_that_does_not_come_about_is_known_to_have_had_no_effect() 
 
 #[tokio::test]
 async fn requests_share_one_connection() {
-    let (address, connections) = counting_server(error(400, "ThrottlingException", "slow"));
-    let store = store_at(address).await;
+    let (store, proxy) = store_with(Fault::throttled()).await;
     for _ in 0..5 {
         assert!(matches!(write_error(&store).await, StoreError::Throttled(_)));
     }
-    assert_eq!(connections.load(Ordering::Relaxed), 1);
+    assert_eq!(proxy.connections(), 1);
 }
 
 #[tokio::test]
 async fn a_server_that_says_nothing_is_given_up_within_the_deadline() {
-    let store = store_at(server(Answer::Hang)).await;
+    let (store, _proxy) = store_with(Fault::half_open()).await;
     let start = Instant::now();
     let error = write_error(&store).await;
     assert!(matches!(error, StoreError::Unanswered(_)), "{error}");
@@ -91,10 +97,9 @@ async fn a_server_that_says_nothing_is_given_up_within_the_deadline() {
 async fn a_write_whose_reply_is_lost_is_unanswered_and_the_next_reply_settles_it() {
     let table = Table::new().await;
     let lock = name("lock");
-    let lossy = DynamoDbSettings {
-        endpoint_url: Some(server(Answer::Swallow(endpoint()))),
-        ..table.settings.clone()
-    };
+    let proxy = Proxy::to(&endpoint());
+    proxy.fault(&[], Fault::lost_reply());
+    let lossy = DynamoDbSettings { endpoint_url: Some(proxy.url.clone()), ..table.settings.clone() };
     let lossy = DynamoDbStore::connect(&lossy).await.unwrap();
     let error = write_error(&lossy).await;
     assert!(matches!(error, StoreError::Unanswered(_)), "{error}");
@@ -115,11 +120,11 @@ async fn a_write_whose_reply_is_lost_is_unanswered_and_the_next_reply_settles_it
 
 #[tokio::test]
 async fn the_services_errors_are_told_apart() {
-    let store = store_at(server(error(400, "ProvisionedThroughputExceededException", "slow"))).await;
+    let (store, _proxy) = store_with(Fault::throttled()).await;
     assert!(matches!(write_error(&store).await, StoreError::Throttled(_)));
-    let store = store_at(server(error(500, "InternalServerError", "oops"))).await;
+    let (store, _proxy) = store_with(Fault::server_error()).await;
     assert!(matches!(write_error(&store).await, StoreError::Unanswered(_)));
-    let store = store_at(server(error(400, "AccessDeniedException", "no"))).await;
+    let (store, _proxy) = store_with(Fault::error(400, "AccessDeniedException")).await;
     let denied = write_error(&store).await;
     assert!(matches!(denied, StoreError::Refused(_)));
     assert!(denied.to_string().contains("dynamodb:UpdateItem"), "{denied}");
@@ -130,28 +135,74 @@ async fn the_services_errors_are_told_apart() {
 #[tokio::test]
 async fn what_is_not_dynamodb_is_called_so() {
     let page = "<html>hello</html>";
-    let store = store_at(server(reply(404, "Content-Type: text/html\r\n", page))).await;
+    let (store, _proxy) = store_with(Fault::reply(404, "Content-Type: text/html\r\n", page)).await;
     let refused = write_error(&store).await;
     assert!(matches!(refused, StoreError::Refused(_)), "{refused}");
     assert!(refused.to_string().contains("endpoint_url"), "{refused}");
-    let store = store_at(server(reply(200, "Content-Type: text/html\r\n", page))).await;
+    let (store, _proxy) = store_with(Fault::page()).await;
+    let unanswered = write_error(&store).await;
+    assert!(matches!(unanswered, StoreError::Unanswered(_)), "{unanswered}");
+    assert!(unanswered.to_string().contains("endpoint_url"), "{unanswered}");
+    let (store, _proxy) = store_with(Fault::reply(502, "Content-Type: text/html\r\n", page)).await;
     assert!(matches!(write_error(&store).await, StoreError::Unanswered(_)));
-    let store = store_at(server(reply(502, "Content-Type: text/html\r\n", page))).await;
-    assert!(matches!(write_error(&store).await, StoreError::Unanswered(_)));
+}
+
+#[tokio::test]
+async fn a_good_status_alone_is_never_believed() {
+    let state = held(vec![holder(token(1), 0)]);
+    let mut faults: Vec<_> = Fault::garbage();
+    let genuine = "x-amzn-RequestId: TEST\r\n";
+    faults.extend(["", "null", "[]"].map(|body| (body, Fault::reply(200, genuine, body))));
+    for (what, fault) in faults {
+        let (store, proxy) = store_with(fault).await;
+        let lock = name("lock");
+        let swap = store.swap(&lock, Expected::This(&state), &state).await;
+        assert!(matches!(swap, Err(StoreError::Unanswered(_))), "{what:?}: {swap:?}");
+        let renewal = store.renew(&lock, token(1), Beat(1)).await;
+        assert!(matches!(renewal, Err(StoreError::Unanswered(_))), "{what:?}: {renewal:?}");
+        let read = store.read(&lock, Consistency::Strong).await;
+        assert!(matches!(read, Err(StoreError::Unanswered(_))), "{what:?}: {read:?}");
+        assert_eq!(proxy.hits(), 3, "{what:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_reply_without_an_end_takes_little_memory_and_is_given_up() {
+    let (store, proxy) = store_with(Fault::endless()).await;
+    let error = write_error(&store).await;
+    assert!(matches!(error, StoreError::Unanswered(_)), "{error}");
+    assert!(error.to_string().contains("longer than 16 MB"), "{error}");
+    // What was read, and what the kernel's buffers hold.
+    assert!(proxy.flood() < 40 << 20, "{} bytes were taken", proxy.flood());
+}
+
+#[tokio::test]
+async fn a_reply_that_breaks_off_is_unanswered_also_where_it_would_have_been_an_error() {
+    let table = Table::new().await;
+    let store = table.store().await;
+    let free = Expected::Free { seed: SEED };
+    store.swap(&name("lock"), free, &held(vec![holder(token(1), 0)])).await.unwrap();
+    let proxy = Proxy::to(&endpoint());
+    proxy.fault(&[], Fault::cut_short());
+    let settings = DynamoDbSettings { endpoint_url: Some(proxy.url.clone()), ..table.settings.clone() };
+    // The reply says that the condition failed.
+    let error = write_error(&DynamoDbStore::connect(&settings).await.unwrap()).await;
+    assert!(matches!(error, StoreError::Unanswered(_)), "{error}");
+    assert!(error.to_string().contains("broke"), "{error}");
 }
 
 #[tokio::test]
 async fn the_stores_clock_is_the_services_and_not_a_proxys() {
     let date = "Date: Thu, 15 Mar 2012 23:56:23 GMT\r\n";
     let in_2012 = 1_331_855_783_000..1_331_855_843_000;
-    let Answer::Send(text) = error(400, "AccessDeniedException", "no") else { unreachable!() };
-    let dated = text.replacen("\r\n", &format!("\r\n{date}"), 1);
-    let store = store_at(server(Answer::Send(dated))).await;
+    let genuine = format!("x-amzn-RequestId: TEST\r\n{date}");
+    let denied = r#"{"__type": "com.amazonaws.dynamodb.v20120810#AccessDeniedException"}"#;
+    let (store, _proxy) = store_with(Fault::reply(400, &genuine, denied)).await;
     assert!(!in_2012.contains(&store.now().0), "before the first reply it is this host's");
     write_error(&store).await;
     assert!(in_2012.contains(&store.now().0), "{}", store.now());
 
-    let store = store_at(server(reply(502, date, ""))).await;
+    let (store, _proxy) = store_with(Fault::reply(502, date, "")).await;
     write_error(&store).await;
     assert!(!in_2012.contains(&store.now().0), "{}", store.now());
 }

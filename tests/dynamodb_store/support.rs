@@ -12,15 +12,11 @@ use pipeline_lock::{
     store::{DynamoDbSettings, DynamoDbStore, create_table},
 };
 
+use crate::harness::endpoint;
+
 pub const REGION: &str = "eu-central-1";
 /// Far ahead: DynamoDB Local deletes what has expired, also in the middle of a test.
 pub const SEED: EpochMs = EpochMs(4_000_000_000_000);
-
-/// Where DynamoDB Local listens.
-pub fn endpoint() -> String {
-    std::env::var("PIPELINE_LOCK_TEST_DYNAMODB")
-        .expect("PIPELINE_LOCK_TEST_DYNAMODB is not set: run these tests by tests/run")
-}
 
 /// Settings for a table that no other test uses.
 pub fn settings() -> DynamoDbSettings {

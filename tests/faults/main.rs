@@ -10,5 +10,6 @@ mod commands;
 mod matrix;
 mod moments;
 mod party;
+mod proxy;
 mod stages;
 mod troubles;

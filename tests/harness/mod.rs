@@ -19,4 +19,4 @@ pub use process::Process;
 pub use proxy::Proxy;
 pub use stage::{Ended, Stage};
 pub use wait::{eventually, found, within};
-pub use wire::Kind;
+pub use wire::{Kind, Message};
