@@ -203,7 +203,8 @@ impl Work {
 
     /// A write of the request that was never answered, before another one was granted, may find the lock free now.
     fn look_for_what_comes_late(&self) {
-        let Some(Term::Live { lease: Some(lease), .. }) = self.known.holder(self.token).map(|h| h.term) else {
+        let Some(Term::Live { lease: Some(lease), .. }) = self.known.holder(self.token).map(|h| h.term)
+        else {
             return;
         };
         if self.client.is_unsettled(&self.name, self.token) {

@@ -418,7 +418,8 @@ impl Keeper {
     async fn renew(&self, beat: Beat, lease: Option<Duration>) -> Result<Renewal, StoreError> {
         let Client { store, clock, .. } = &self.client;
         let renewal = store.renew(&self.name, self.token, beat);
-        let Some(patience) = lease.map(|l| l / BEATS_PER_LEASE).filter(|p| *p < store.request_deadline()) else {
+        let Some(patience) = lease.map(|l| l / BEATS_PER_LEASE).filter(|p| *p < store.request_deadline())
+        else {
             return renewal.await;
         };
         tokio::select! {

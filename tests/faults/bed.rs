@@ -4,13 +4,14 @@ use std::{
     fs::File,
     path::PathBuf,
     process::Command,
+    sync::Arc,
     sync::{
         OnceLock,
         atomic::{AtomicU32, Ordering},
     },
-    sync::Arc,
 };
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use pipeline_lock::{
     Client,
     lock::LockState,
@@ -34,10 +35,8 @@ pub struct Bed {
 
 impl Bed {
     pub fn new() -> Self {
-        static TABLE: OnceLock<Store> = OnceLock::new();
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let store = TABLE.get_or_init(Store::table);
-        let Store::Table(table) = store else { unreachable!("it was asked for as a table") };
+        let (store, table) = (store(), table());
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let lock = format!("{LOCK}/{count}");
         let proxy = Proxy::to(&endpoint());
@@ -45,7 +44,7 @@ impl Bed {
         let host = Host::through(store, &proxy.url, &format!("{TIMES}{rule}"));
         let runtime = runtime();
         let direct = runtime.block_on(client(table, &endpoint()));
-        Self { proxy, host, lock, table: table.clone(), runtime, direct }
+        Self { proxy, host, lock, table: table.into(), runtime, direct }
     }
 
     /// The settings of a client that goes through the proxy.
@@ -60,7 +59,11 @@ impl Bed {
 
     /// The lock as it stands.
     pub fn look(&self) -> Option<LockState> {
-        let name = self.lock.parse().expect("it is a lock's name");
+        self.look_at(&self.lock)
+    }
+
+    pub fn look_at(&self, lock: &str) -> Option<LockState> {
+        let name = lock.parse().expect("it is a lock's name");
         self.runtime.block_on(self.direct.look(&name)).expect("the table answers")
     }
 
@@ -70,6 +73,13 @@ impl Bed {
 
     pub fn holders(&self) -> usize {
         self.look().map_or(0, |state| state.holders.len())
+    }
+
+    /// Deletes the lock's item, as somebody with the table's own tools does it.
+    pub fn delete(&self) {
+        let delete = raw().delete_item().table_name(&self.table);
+        let delete = delete.key("LockID", AttributeValue::S(self.lock.clone()));
+        self.runtime.block_on(delete.send()).expect("the table answers");
     }
 
     /// The program as somebody on the host would call it.
@@ -85,6 +95,18 @@ impl Bed {
     }
 }
 
+/// The one table of these tests.
+fn store() -> &'static Store {
+    static TABLE: OnceLock<Store> = OnceLock::new();
+    TABLE.get_or_init(Store::table)
+}
+
+/// Its name.
+pub fn table() -> &'static str {
+    let Store::Table(table) = store() else { unreachable!("it was asked for as a table") };
+    table
+}
+
 pub fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().expect("a runtime")
 }
@@ -95,7 +117,7 @@ pub fn work_alone(file: &PathBuf) -> Option<File> {
     file.try_lock().ok().map(|()| file)
 }
 
-fn settings(table: &str, url: &str) -> DynamoDbSettings {
+pub fn settings(table: &str, url: &str) -> DynamoDbSettings {
     DynamoDbSettings {
         table: table.into(),
         region: Some("eu-central-1".into()),
@@ -104,7 +126,19 @@ fn settings(table: &str, url: &str) -> DynamoDbSettings {
     }
 }
 
-async fn client(table: &str, url: &str) -> Client {
+pub async fn client(table: &str, url: &str) -> Client {
     let store = DynamoDbStore::connect(&settings(table, url)).await.expect("the settings are good");
     Client::new(Arc::new(store), None)
+}
+
+/// DynamoDB's own client.
+pub fn raw() -> aws_sdk_dynamodb::Client {
+    let config = aws_sdk_dynamodb::Config::builder()
+        .behavior_version(aws_sdk_dynamodb::config::BehaviorVersion::v2026_01_12())
+        .region(aws_sdk_dynamodb::config::Region::new("eu-central-1"))
+        .endpoint_url(endpoint())
+        .credentials_provider(aws_credential_types::Credentials::new("test", "test", None, None, "test"))
+        .http_client(aws_smithy_http_client::Builder::new().build_http())
+        .build();
+    aws_sdk_dynamodb::Client::from_conf(config)
 }

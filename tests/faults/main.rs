@@ -4,10 +4,12 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod at_every_moment;
 mod bed;
+mod bugs;
 mod cells;
 mod commands;
-mod matrix;
+
 mod moments;
 mod party;
 mod proxy;

@@ -233,7 +233,8 @@ impl Work {
     }
 
     async fn run(&self, client: Client) -> How {
-        let lock = Lock::new(self.lock.clone()).expect("it is a name").lease(LEASE).expect("it is long enough");
+        let lock =
+            Lock::new(self.lock.clone()).expect("it is a name").lease(LEASE).expect("it is long enough");
         let mut acquiring = lock.wait(Duration::from_secs(60)).begin(&client);
         while let Some(news) = acquiring.next().await {
             if let Progress::Trouble { name, message } = news {

@@ -196,8 +196,12 @@ fn a_fault_is_for_its_kinds_alone_and_those_of_a_list_come_in_turn() {
         format!(r##"{{"ConditionExpression": "#Rev = :expected", "ExpressionAttributeValues": {values}}}"##)
     };
     let mut client = way.connect();
-    for body in [first, &swap(r#"{":queue": 1}"#), &swap(r#"{":queue": 1, ":holders": 1}"#), &swap(r#"{":holders": 1}"#)]
-    {
+    for body in [
+        first,
+        &swap(r#"{":queue": 1}"#),
+        &swap(r#"{":queue": 1, ":holders": 1}"#),
+        &swap(r#"{":holders": 1}"#),
+    ] {
         assert_eq!(ask(&mut client, "UpdateItem", body).unwrap(), REPLY);
     }
     let kinds: Vec<Kind> = way.proxy.seen().iter().map(|seen| seen.kind).collect();

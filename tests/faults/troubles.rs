@@ -62,7 +62,11 @@ impl Trouble {
             Self::of("a truncated reply", Fault::cut_short(), "broke"),
             Self::of("a reply without an end", Fault::endless(), "longer than"),
             Self::of("a server error", Fault::server_error(), "problem of its own"),
-            Self::of("a server error after the effect", Fault::server_error().after_effect(), "problem of its own"),
+            Self::of(
+                "a server error after the effect",
+                Fault::server_error().after_effect(),
+                "problem of its own",
+            ),
             Self::of("throttling", Fault::throttled(), "throttles").to_do("on demand"),
             Self::of("a page", Fault::page(), "HTTP 200").to_do("endpoint_url"),
             Self::of("no HTTP", Fault::no_http(), "broke"),

@@ -113,6 +113,11 @@ impl Fault {
         Self::reply(status, GENUINE, &format!(r#"{{"__type":"{kind}","message":"made for a test"}}"#))
     }
 
+    /// A document as DynamoDB sends it.
+    pub fn genuine(body: &str) -> Self {
+        Self::reply(200, GENUINE, body)
+    }
+
     /// DynamoDB's own trouble.
     pub fn server_error() -> Self {
         Self::error(500, "InternalServerError")

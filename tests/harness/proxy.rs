@@ -44,6 +44,10 @@ struct Way {
     faults: Mutex<Vec<Rule>>,
     seen: Mutex<Vec<Seen>>,
     connections: AtomicUsize,
+    /// How many requests the table has done.
+    passed: AtomicUsize,
+    /// The last body that the table has answered to a kind of request.
+    replies: Mutex<Vec<(Kind, String)>>,
     /// How many bytes of endless replies were sent.
     flood: AtomicUsize,
 }
@@ -70,6 +74,8 @@ impl Proxy {
             faults: Mutex::default(),
             seen: Mutex::default(),
             connections: AtomicUsize::default(),
+            passed: AtomicUsize::default(),
+            replies: Mutex::default(),
             flood: AtomicUsize::default(),
         });
         let accepting = way.clone();
@@ -130,6 +136,16 @@ impl Proxy {
     /// How many requests (or connections, where all is cut off) a fault has met.
     pub fn hits(&self) -> usize {
         self.seen().iter().filter(|seen| seen.is_hit).count()
+    }
+
+    /// How many requests the table has done.
+    pub fn passed(&self) -> usize {
+        self.way.passed.load(Ordering::SeqCst)
+    }
+
+    /// What the table said last to a request of this kind.
+    pub fn last_reply(&self, kind: Kind) -> Option<String> {
+        lock(&self.way.replies).iter().find(|(of, _)| *of == kind).map(|(_, body)| body.clone())
     }
 
     /// How many connections there were.
@@ -198,9 +214,9 @@ impl Way {
     fn meet(&self, request: &Message) -> Option<Fault> {
         let kind = request.kind();
         let mut faults = lock(&self.faults);
-        let met = faults.iter_mut().find(|rule| {
-            rule.left != Some(0) && (rule.kinds.is_empty() || rule.kinds.contains(&kind))
-        });
+        let met = faults
+            .iter_mut()
+            .find(|rule| rule.left != Some(0) && (rule.kinds.is_empty() || rule.kinds.contains(&kind)));
         let fault = met.map(|rule| {
             rule.left = rule.left.map(|left| left - 1);
             rule.faults.rotate_left(1);
@@ -223,7 +239,13 @@ impl Way {
         }
         let table = table.as_mut().expect("it was just made");
         table.get_mut().write_all(&request.bytes())?;
-        Message::read(table)?.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+        let reply = Message::read(table)?.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?;
+        self.passed.fetch_add(1, Ordering::SeqCst);
+        let (kind, body) = (request.kind(), String::from_utf8_lossy(&reply.body).into_owned());
+        let mut replies = lock(&self.replies);
+        replies.retain(|(of, _)| *of != kind);
+        replies.push((kind, body));
+        Ok(reply)
     }
 
     fn answer(&self, mut client: &TcpStream, bytes: &[u8]) -> io::Result<()> {

@@ -50,7 +50,11 @@ impl Message {
         let mut message = Self { head, body: Vec::new() };
         let length: u64 = message.header("content-length").and_then(|text| text.parse().ok()).unwrap_or(0);
         reader.take(length).read_to_end(&mut message.body)?;
-        if message.body.len() as u64 == length { Ok(Some(message)) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+        if message.body.len() as u64 == length {
+            Ok(Some(message))
+        } else {
+            Err(io::ErrorKind::UnexpectedEof.into())
+        }
     }
 
     pub fn bytes(&self) -> Vec<u8> {
