@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Command,
     sync::Arc,
     sync::{
@@ -112,7 +112,7 @@ pub fn runtime() -> Runtime {
 }
 
 /// Locks the file of [`Bed::alone`], or tells that somebody else works.
-pub fn work_alone(file: &PathBuf) -> Option<File> {
+pub fn work_alone(file: &Path) -> Option<File> {
     let file = File::options().append(true).create(true).open(file).expect("the folder is writable");
     file.try_lock().ok().map(|()| file)
 }

@@ -11,8 +11,11 @@ use crate::{
     troubles::Trouble,
 };
 
+/// A trouble in the life of a hold.
+type Moment = fn(&Trouble);
+
 pub fn cells() -> Vec<Cell> {
-    let moments: [(&str, fn(&Trouble)); 3] = [
+    let moments: [(&str, Moment); 3] = [
         ("first write", |trouble| at_the_first_write(trouble, acquire)),
         ("wait", |trouble| while_it_waits(trouble, acquire)),
         ("release", at_a_release),

@@ -21,8 +21,11 @@ pub const LEASE_OVER: Duration = Duration::from_secs(6 + 4 + 8 + 2 + 4);
 /// A keeper looks for a write that was not answered for a lease, after the last try to give the lock back.
 pub const GONE: Duration = Duration::from_secs(6 + 3 + 2 + 4);
 
+/// A trouble in the life of a party.
+type Moment = fn(&Trouble, Start);
+
 /// What may happen when.
-const MOMENTS: [(&str, fn(&Trouble, Start)); 5] = [
+const MOMENTS: [(&str, Moment); 5] = [
     ("first write", at_the_first_write),
     ("wait", while_it_waits),
     ("renewal", at_renewals),

@@ -5,7 +5,7 @@ use std::{
     fs,
     io::Write,
     os::unix::fs::OpenOptionsExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -105,7 +105,7 @@ pub fn exec(bed: &Bed) -> Box<dyn Party> {
 }
 
 /// A script that works alone until somebody writes into `fifo`.
-pub fn script(bed: &Bed, works: &PathBuf, fifo: &PathBuf) -> String {
+pub fn script(bed: &Bed, works: &Path, fifo: &Path) -> String {
     mknodat(CWD, fifo, FileType::Fifo, Mode::RWXU, 0).expect("the folder is writable");
     format!(
         "exec 9>>{}\nflock -n 9 || exit {OVERLAP}\ntouch {}\nread line <{}",
@@ -117,7 +117,7 @@ pub fn script(bed: &Bed, works: &PathBuf, fifo: &PathBuf) -> String {
 
 /// Lets a script end that reads from `fifo`.
 #[track_caller]
-pub fn let_end(fifo: &PathBuf) {
+pub fn let_end(fifo: &Path) {
     let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
     eventually("the script reads", || {
         let fifo = fs::OpenOptions::new().write(true).custom_flags(nonblocking).open(fifo);

@@ -25,6 +25,7 @@ enum Begin {
     Host(fn(&Proxy)),
 }
 
+/// In time for a reply.
 const CLOSE: Duration = Duration::from_secs(1);
 /// Later than anybody waits for a reply.
 const FAR: Duration = Duration::from_millis(3_800);
@@ -39,7 +40,7 @@ impl Trouble {
         Self { name, begin: Begin::Host(cut), cause, remedy: "", is_refusal: false }
     }
 
-    fn to_do(mut self, remedy: &'static str) -> Self {
+    fn with_remedy(mut self, remedy: &'static str) -> Self {
         self.remedy = remedy;
         self
     }
@@ -48,7 +49,7 @@ impl Trouble {
     pub fn all() -> Vec<Self> {
         let garbage: Vec<Fault> = Fault::garbage().into_iter().map(|(_, fault)| fault).collect();
         let effective = garbage.iter().map(|fault| fault.clone().after_effect()).collect();
-        let expired = Self::of("expired credentials", Fault::expired(), "expired").to_do("Renew them");
+        let expired = Self::of("expired credentials", Fault::expired(), "expired").with_remedy("Renew them");
         vec![
             Self::of("a lost request", Fault::lost_request(), "broke"),
             Self::of("a lost reply", Fault::lost_reply(), "broke"),
@@ -67,16 +68,16 @@ impl Trouble {
                 Fault::server_error().after_effect(),
                 "problem of its own",
             ),
-            Self::of("throttling", Fault::throttled(), "throttles").to_do("on demand"),
-            Self::of("a page", Fault::page(), "HTTP 200").to_do("endpoint_url"),
+            Self::of("throttling", Fault::throttled(), "throttles").with_remedy("on demand"),
+            Self::of("a page", Fault::page(), "HTTP 200").with_remedy("endpoint_url"),
             Self::of("no HTTP", Fault::no_http(), "broke"),
             Self { begin: Begin::Faults(garbage), ..Self::of("garbage", Fault::page(), "HTTP 200") }
-                .to_do("endpoint_url"),
+                .with_remedy("endpoint_url"),
             Self {
                 begin: Begin::Faults(effective),
                 ..Self::of("garbage after the effect", Fault::page(), "HTTP 200")
             }
-            .to_do("endpoint_url"),
+            .with_remedy("endpoint_url"),
             Self { is_refusal: true, ..expired },
             Self::host("a host that is cut off", Proxy::cut, "127.0.0.1"),
             Self::host("a silent network", Proxy::silence, "127.0.0.1"),
