@@ -11,7 +11,7 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use super::{AcquireOptions, Client, Clock, Given, Parting, ReleaseError, error::humane};
+use super::{AcquireOptions, Client, Clock, Given, Parting, ReleaseError};
 use crate::{
     lock::{Beat, Ending, Fence, How, LockName, LockState, Moment, Owner, Request, Standing, Term, Token},
     store::{Liveness, Renewal, StoreError},
@@ -385,8 +385,8 @@ impl Keeper {
         loop {
             self.until(next, &mut mark).await;
             beat = beat.next();
-            let started = self.client.clock.now();
-            match self.renew(beat, lease).await {
+            let (started, renewal) = self.renew(beat, lease).await;
+            match renewal {
                 Ok(Renewal::Renewed(state)) => {
                     self.note_trouble(None);
                     sent = started;
@@ -414,21 +414,28 @@ impl Keeper {
         }
     }
 
-    /// One renewal, for which a quarter of the lease is time enough: a short lease has room for another try then.
-    async fn renew(&self, beat: Beat, lease: Option<Duration>) -> Result<Renewal, StoreError> {
+    /// One renewal, and when it was sent. One that is not answered within a quarter of a short lease has another beside
+    /// it: over another connection that may be quicker, and the lease has no room for one after the other.
+    async fn renew(&self, beat: Beat, lease: Option<Duration>) -> (Moment, Result<Renewal, StoreError>) {
         let Client { store, clock, .. } = &self.client;
-        let renewal = store.renew(&self.name, self.token, beat);
-        let Some(patience) = lease.map(|l| l / BEATS_PER_LEASE).filter(|p| *p < store.request_deadline())
-        else {
-            return renewal.await;
+        let ask = async || (clock.now(), store.renew(&self.name, self.token, beat).await);
+        let first = ask();
+        let Some(patience) = lease.map(|l| l / BEATS_PER_LEASE).filter(|p| *p < store.request_deadline()) else {
+            return first.await;
         };
+        let late = clock.now().plus(patience);
+        tokio::pin!(first);
         tokio::select! {
             biased;
-            renewed = renewal => renewed,
-            () = clock.sleep_until(clock.now().plus(patience)) => {
-                let (store, patience) = (store.describe(), humane(patience));
-                Err(StoreError::Unanswered(format!("{store}: no reply to a renewal within {patience}")))
-            }
+            answer = &mut first => return answer,
+            () = clock.sleep_until(late) => {}
+        }
+        let second = ask();
+        tokio::pin!(second);
+        tokio::select! {
+            biased;
+            answer = &mut first => if answer.1.is_ok() { answer } else { second.await },
+            answer = &mut second => if answer.1.is_ok() { answer } else { first.await },
         }
     }
 

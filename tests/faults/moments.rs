@@ -47,7 +47,7 @@ pub fn cells(who: &str, start: Start) -> Vec<Cell> {
 /// Somebody else gets the lock soon, works alone, and leaves it free.
 #[track_caller]
 pub fn goes_on(bed: &Bed, next: Box<dyn Party>, limit: Duration) {
-    within(limit, "the next one works", || next.works());
+    next.works_within(limit);
     next.finish();
     next.end().is(How::Done);
     eventually("the lock is free", || bed.holders() == 0);
@@ -67,7 +67,7 @@ pub fn at_the_first_write(trouble: &Trouble, start: Start) {
     if trouble.is_refusal {
         party.end().is(How::NotGot).says(&parts(&bed, trouble));
     } else {
-        within(SOON, "it works", || party.works());
+        party.works_within(SOON);
         party.finish();
         let outcome = party.end().is(How::Done);
         if !trouble.is_harmless() {
@@ -100,7 +100,7 @@ pub fn while_it_waits(trouble: &Trouble, start: Start) {
         holder.finish();
         holder.end().is(How::Done);
     });
-    within(SOON, "it works", || party.works());
+    party.works_within(SOON);
     party.finish();
     let outcome = party.end().is(How::Done);
     if !trouble.is_harmless() {
@@ -142,7 +142,7 @@ fn for_the_rest_of_the_hold(trouble: &Trouble, start: Start) {
         party.finish();
         party.end().is(How::Done);
     } else {
-        within(LEASE_OVER, "the next one works", || next.works());
+        next.works_within(LEASE_OVER);
         // It was alone, or it would not be there.
         let outcome = party.end().is(How::Lost).says(&parts(&bed, trouble));
         assert!(outcome.said.contains("renewed"), "{}", outcome.said);

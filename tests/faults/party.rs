@@ -21,7 +21,7 @@ use tokio::sync::Notify;
 
 use crate::{
     bed::{Bed, runtime, work_alone},
-    harness::{Stage, eventually},
+    harness::{Process, Stage, eventually},
 };
 
 /// How a party's work ended.
@@ -69,12 +69,17 @@ pub trait Party {
     fn said(&self) -> String;
 
     #[track_caller]
-    fn until_it_works(&self) {
-        let patience = Instant::now();
+    fn works_within(&self, limit: Duration) {
+        let since = Instant::now();
         while !self.works() {
-            assert!(patience.elapsed() < PATIENCE, "it does not work; it said {}", self.said());
+            assert!(since.elapsed() < limit, "it does not work within {limit:?}; it said {}", self.said());
             thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    #[track_caller]
+    fn until_it_works(&self) {
+        self.works_within(PATIENCE);
     }
 }
 
@@ -248,7 +253,10 @@ impl Work {
                 return How::NotGot;
             }
         };
-        let Some(alone) = work_alone(&self.alone) else { return How::Overlap };
+        let Some(alone) = work_alone(&self.alone) else {
+            self.say(&format!("somebody else works: {:?}", Process::with_file(&self.alone)));
+            return How::Overlap;
+        };
         self.works.store(true, Ordering::SeqCst);
         let how = tokio::select! {
             () = self.finish.notified() => How::Done,

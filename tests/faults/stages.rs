@@ -90,7 +90,7 @@ fn a_job_that_loses_its_lock(trouble: &Trouble) {
         // By the keeper, or by the stage itself where the keeper was not quick enough.
         let said = run.text();
         assert!(said.contains("was lost") || said.contains("could not be proven"), "{said}");
-        within(LEASE_OVER, "the next one works", || next.works());
+        next.works_within(LEASE_OVER);
     }
     assert!(script.works.exists());
     bed.proxy.mend();

@@ -26,7 +26,7 @@ enum Begin {
 }
 
 /// In time for a reply.
-const CLOSE: Duration = Duration::from_secs(1);
+const CLOSE: Duration = Duration::from_millis(500);
 /// Later than anybody waits for a reply.
 const FAR: Duration = Duration::from_millis(3_800);
 const BYTE: Duration = Duration::from_millis(30);

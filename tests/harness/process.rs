@@ -1,6 +1,6 @@
 //! Looking at processes through `/proc`. A zombie counts as gone: it runs nothing and holds nothing.
 
-use std::{fmt, fs};
+use std::{fmt, fs, path::Path};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -31,6 +31,15 @@ impl Process {
     /// Those that were started with this `NAME=VALUE` in their environment.
     pub fn with(entry: &str) -> Vec<Self> {
         Self::all().into_iter().filter(|process| process.has(entry)).collect()
+    }
+
+    /// Those that have this file open.
+    pub fn with_file(path: &Path) -> Vec<Self> {
+        let has = |process: &Self| {
+            let open = fs::read_dir(format!("/proc/{}/fd", process.pid)).into_iter().flatten().flatten();
+            open.into_iter().any(|entry| fs::read_link(entry.path()).is_ok_and(|file| file == path))
+        };
+        Self::all().into_iter().filter(has).collect()
     }
 
     pub fn lives(self) -> bool {

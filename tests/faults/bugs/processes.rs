@@ -22,7 +22,7 @@ fn bug_18_a_holder_that_is_cut_off_works_on() {
     within(SOON, "the next one waits", || bed.waiters() == 1);
     bed.proxy.silence();
     // It has to lock a file that the command's processes have locked.
-    within(LEASE_OVER, "the next one works", || next.works());
+    next.works_within(LEASE_OVER);
     party.end().is(How::Lost);
     bed.proxy.mend();
     goes_on(&bed, next, SOON);
