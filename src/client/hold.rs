@@ -420,7 +420,8 @@ impl Keeper {
         let Client { store, clock, .. } = &self.client;
         let ask = async || (clock.now(), store.renew(&self.name, self.token, beat).await);
         let first = ask();
-        let Some(patience) = lease.map(|l| l / BEATS_PER_LEASE).filter(|p| *p < store.request_deadline()) else {
+        let Some(patience) = lease.map(|l| l / BEATS_PER_LEASE).filter(|p| *p < store.request_deadline())
+        else {
             return first.await;
         };
         let late = clock.now().plus(patience);

@@ -4,11 +4,12 @@ use std::{
     fs::File,
     path::{Path, PathBuf},
     process::Command,
-    sync::Arc,
     sync::{
-        OnceLock,
+        Arc, OnceLock,
         atomic::{AtomicU32, Ordering},
     },
+    thread,
+    time::{Duration, Instant},
 };
 
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -23,6 +24,11 @@ use crate::harness::{Host, LOCK, Proxy, Store, endpoint};
 
 /// The lowest lease that these times allow: 2 x heartbeat + kill_grace + 5 s.
 const TIMES: &str = "lease: 6s\nheartbeat: 400ms\nkill_grace: 200ms\nwait: 60s\n";
+
+/// Longer than any request and its retry take, and a write that comes late is looked for.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+const LOOK: Duration = Duration::from_millis(60);
 
 pub struct Bed {
     pub proxy: Proxy,
@@ -65,6 +71,28 @@ impl Bed {
     pub fn look_at(&self, lock: &str) -> Option<LockState> {
         let name = lock.parse().expect("it is a lock's name");
         self.runtime.block_on(self.direct.look(&name)).expect("the table answers")
+    }
+
+    /// Waits until so many wait for it.
+    #[track_caller]
+    pub fn until_waiters(&self, count: usize) {
+        self.until(&format!("{count} in the queue"), || self.waiters() == count);
+    }
+
+    /// Waits until nobody holds it.
+    #[track_caller]
+    pub fn until_free(&self) {
+        self.until("the lock is free", || self.holders() == 0);
+    }
+
+    /// Each look is a request, and there are dozens of beds.
+    #[track_caller]
+    fn until(&self, what: &str, condition: impl Fn() -> bool) {
+        let since = Instant::now();
+        while !condition() {
+            assert!(since.elapsed() < PATIENCE, "did not come within {PATIENCE:?}: {what}");
+            thread::sleep(LOOK);
+        }
     }
 
     pub fn waiters(&self) -> usize {

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard};
 use crate::{
     bed::Bed,
     cells::{Cell, cell},
-    harness::{Ended, Stage, within},
+    harness::{Ended, Stage},
     moments::{SOON, at_the_first_write, goes_on, parts, while_it_waits},
     party::{How, Outcome, Party, rival},
     troubles::Trouble,
@@ -114,7 +114,7 @@ fn at_a_release(trouble: &Trouble) {
     let bed = Bed::new();
     start(&bed, &["acquire", "--name", &bed.lock]).end().with_code(0);
     let next = rival(&bed);
-    within(SOON, "the next one waits", || bed.waiters() == 1);
+    bed.until_waiters(1);
     trouble.begin(&bed.proxy, &[]);
     let release = start(&bed, &["release", "--name", &bed.lock]).end();
     let is_done = release.code == Some(0);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::{
     bed::Bed,
     cells::{Cell, cell},
-    harness::{Kind, eventually, within},
+    harness::{Kind, within},
     party::{How, Party, Start, rival},
     troubles::Trouble,
 };
@@ -50,7 +50,7 @@ pub fn goes_on(bed: &Bed, next: Box<dyn Party>, limit: Duration) {
     next.works_within(limit);
     next.finish();
     next.end().is(How::Done);
-    eventually("the lock is free", || bed.holders() == 0);
+    bed.until_free();
     assert_eq!(bed.waiters(), 0, "nobody is left in the queue");
 }
 
@@ -90,13 +90,13 @@ pub fn while_it_waits(trouble: &Trouble, start: Start) {
         trouble.strike(&bed.proxy, &[Kind::Queue], ask);
     }
     let party = party.expect("it was started");
-    within(SOON, "it is in the queue", || bed.waiters() == 1);
+    bed.until_waiters(1);
     trouble.strike(&bed.proxy, &[Kind::Read], || {});
     assert_eq!((bed.waiters(), party.works()), (1, false), "it keeps its place");
     let mut next = None;
     trouble.strike(&bed.proxy, &[Kind::Claim], || {
         next = Some(rival(&bed));
-        within(SOON, "the next one waits", || bed.waiters() == 2);
+        bed.until_waiters(2);
         holder.finish();
         holder.end().is(How::Done);
     });
@@ -116,7 +116,7 @@ fn at_renewals(trouble: &Trouble, start: Start) {
     let party = start(&bed);
     party.until_it_works();
     let next = rival(&bed);
-    within(SOON, "the next one waits", || bed.waiters() == 1);
+    bed.until_waiters(1);
     trouble.strike(&bed.proxy, &[Kind::Renewal], || {});
     let good = || bed.proxy.seen().iter().filter(|s| s.kind == Kind::Renewal && !s.is_hit).count();
     let before = good();
@@ -134,7 +134,7 @@ fn for_the_rest_of_the_hold(trouble: &Trouble, start: Start) {
     let party = start(&bed);
     party.until_it_works();
     let next = rival(&bed);
-    within(SOON, "the next one waits", || bed.waiters() == 1);
+    bed.until_waiters(1);
     let begun = Instant::now();
     trouble.begin(&bed.proxy, &[]);
     if trouble.is_harmless() {
@@ -159,7 +159,7 @@ fn at_the_release(trouble: &Trouble, start: Start) {
     let party = start(&bed);
     party.until_it_works();
     let next = rival(&bed);
-    within(SOON, "the next one waits", || bed.waiters() == 1);
+    bed.until_waiters(1);
     trouble.begin(&bed.proxy, &[Kind::Holders, Kind::Read]);
     party.finish();
     let outcome = party.end().is(How::Done);

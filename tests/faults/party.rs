@@ -265,7 +265,8 @@ impl Work {
                 How::Lost
             }
         };
-        drop(alone);
+        // Not by its end: another thread that starts a process may have a copy of it for a moment.
+        alone.unlock().expect("it is locked");
         if let Err(error) = guard.release().await {
             self.say(&error);
         }

@@ -55,7 +55,7 @@ fn a_job_that_is_met_three_times(trouble: &Trouble) {
     }
     let script = begin(&bed, &job);
     let next = rival(&bed);
-    within(SOON, "the next one waits", || bed.waiters() == 1);
+    bed.until_waiters(1);
     trouble.strike(&bed.proxy, &[Kind::Renewal], || {});
     let good = || bed.proxy.seen().iter().filter(|s| s.kind == Kind::Renewal && !s.is_hit).count();
     let before = good();
@@ -79,7 +79,7 @@ fn a_job_that_loses_its_lock(trouble: &Trouble) {
     let job = bed.host.job(1).prepared();
     let script = begin(&bed, &job);
     let next = rival(&bed);
-    within(SOON, "the next one waits", || bed.waiters() == 1);
+    bed.until_waiters(1);
     trouble.begin(&bed.proxy, &[]);
     if trouble.is_harmless() {
         within(SOON, "renewals get through", || bed.proxy.hits() >= 4);
@@ -100,6 +100,6 @@ fn a_job_that_loses_its_lock(trouble: &Trouble) {
     }
     next.finish();
     next.end().is(How::Done);
-    eventually("the lock is free", || bed.holders() == 0);
+    bed.until_free();
     bed.host.nothing_is_left_within(GONE);
 }

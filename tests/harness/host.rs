@@ -217,7 +217,8 @@ impl Host {
                 return;
             }
             assert!(start.elapsed() < limit, "left behind: {left:#?}");
-            thread::sleep(Duration::from_millis(10));
+            // To look at all processes costs time that theirs may need.
+            thread::sleep(limit / 100);
         }
     }
 

@@ -19,7 +19,7 @@ fn bug_18_a_holder_that_is_cut_off_works_on() {
     let party = exec(&bed);
     party.until_it_works();
     let next = rival(&bed);
-    within(SOON, "the next one waits", || bed.waiters() == 1);
+    bed.until_waiters(1);
     bed.proxy.silence();
     // It has to lock a file that the command's processes have locked.
     next.works_within(LEASE_OVER);
@@ -47,7 +47,7 @@ fn bug_19_children_outlive_the_shell_and_a_waiter_heeds_no_signal() {
     // Waiting, with a table that is there and with one that is not.
     for outage in [None, Some(Proxy::silence as fn(&Proxy))] {
         let waiting = shell(&bed, "exit 97");
-        within(SOON, "it waits", || bed.waiters() == 1);
+        bed.until_waiters(1);
         outage.iter().for_each(|begin| begin(&bed.proxy));
         let since = Instant::now();
         waiting.term();
@@ -59,14 +59,14 @@ fn bug_19_children_outlive_the_shell_and_a_waiter_heeds_no_signal() {
         }
         waiting.end().with_code(128 + Signal::TERM.as_raw());
         assert!(since.elapsed() < SOON, "it took {:?}", since.elapsed());
-        within(SOON, "it leaves the queue", || bed.waiters() == 0);
+        bed.until_waiters(0);
     }
     held.term();
     held.end();
     for child in children {
         within(SOON, "the child is dead", || !child.lives());
     }
-    within(SOON, "the lock is free", || bed.holders() == 0);
+    bed.until_free();
     bed.host.nothing_is_left_within(GONE);
 }
 
@@ -95,7 +95,7 @@ fn bug_21_a_retried_job_goes_past_the_lock() {
     // Retried from its page: a new job of the same name in the same pipeline.
     let again = bed.host.job(2).of_pipeline(7).attempt();
     let waiting = again.prepare();
-    within(SOON, "it waits", || bed.waiters() == 1);
+    bed.until_waiters(1);
     // Retried by the runner, after an answer was lost: the same job once more.
     first.script_ends("true").with_code(0);
     assert_eq!((bed.holders(), bed.waiters()), (1, 1));
@@ -105,6 +105,6 @@ fn bug_21_a_retried_job_goes_past_the_lock() {
     waiting.end().with_code(0);
     again.script_ends("true").with_code(0);
     again.finish();
-    within(SOON, "the lock is free", || bed.holders() == 0);
+    bed.until_free();
     bed.host.nothing_is_left_within(GONE);
 }
