@@ -10,6 +10,7 @@ mod bugs;
 mod cells;
 mod commands;
 
+mod late;
 mod moments;
 mod party;
 mod proxy;

@@ -5,7 +5,7 @@
 
 mod acquires;
 mod items;
-mod place;
+pub mod place;
 mod processes;
 mod releases;
 mod renewals;
