@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use super::progress::Held;
 use crate::{
-    lock::{Full, LockName},
+    lock::{Full, LockName, clean},
     store::StoreError,
 };
 
@@ -166,7 +166,7 @@ fn full_of(waiting: usize, full: Full) -> String {
 fn held_by(holders: &[Held]) -> String {
     if let Some((who, reason)) = holders.iter().find_map(|h| Some((&h.who, h.reserved.as_ref()?))) {
         let user = if who.user.is_empty() { format!("somebody on {}", who.host) } else { who.user.clone() };
-        return format!("reserved by {user}: {reason}");
+        return format!("reserved by {}: {}", clean(&user), clean(reason));
     }
     let Some(first) = holders.first() else { return "others wait for it".into() };
     let who = &first.who;
@@ -177,6 +177,7 @@ fn held_by(holders: &[Held]) -> String {
     };
     let parts: Vec<&str> = who.into_iter().filter(|t| !t.is_empty()).map(String::as_str).collect();
     let named = if parts.is_empty() { first.owner.clone() } else { parts.join(" · ") };
+    let named = clean(&named);
     match holders.len() {
         1 => format!("held by {named}"),
         n => format!("held by {named} and {} more", n - 1),
@@ -187,6 +188,23 @@ fn held_by(holders: &[Held]) -> String {
 mod tests {
     use super::*;
     use crate::lock::CodecError;
+
+    #[test]
+    fn a_holders_words_are_no_commands() {
+        let evil = "x\u{1b}]0;title\u{7}\nlock shop: free\u{202e}";
+        let mut state = crate::lock::LockState::new(crate::lock::EpochMs(0));
+        let token = crate::lock::Token::new(uuid::Uuid::from_u128(1));
+        let term = crate::lock::Term::Static { until: None };
+        let mut request = crate::lock::Request::new(crate::lock::Owner::alone(token), token, term);
+        request.who.job = evil.into();
+        state.request(&request, false);
+        let mut holders = Held::all(&state);
+        for reserved in [None, Some(evil.to_owned())] {
+            holders[0].reserved = reserved;
+            let said = held_by(&holders);
+            assert!(said.contains("lock shop: free") && !said.contains(crate::lock::is_odd), "{said:?}");
+        }
+    }
 
     #[test]
     fn a_lock_is_named_once() {

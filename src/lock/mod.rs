@@ -2,6 +2,7 @@
 //! clock, no randomness.
 
 mod admission;
+mod clean;
 pub mod codec;
 mod history;
 mod ids;
@@ -24,6 +25,7 @@ mod who;
 mod tests;
 
 pub use admission::MAX_HOLDERS;
+pub use clean::{clean, is_odd};
 pub use codec::CodecError;
 pub use history::{Ending, HISTORY_LENGTH, How};
 pub use ids::{Beat, EpochMs, Fence, Moment, Owner, Rev, Ticket, Token};

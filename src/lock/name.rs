@@ -5,10 +5,13 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::is_odd;
+
 /// The longest name of a lock, in bytes of UTF-8.
 pub const MAX_NAME_BYTES: usize = 255;
 
-/// A valid lock name: 1 to [`MAX_NAME_BYTES`] bytes, no control characters, no white space at its ends.
+/// A valid lock name: 1 to [`MAX_NAME_BYTES`] bytes, no control characters or invisible ones, no white space at its
+/// ends.
 ///
 /// The name is the partition key of the lock's item, a file name's source and a line of the job log, so it
 /// is checked once, where it enters, and trusted afterwards.
@@ -30,8 +33,10 @@ pub enum NameError {
         /// How the name begins.
         start: String,
     },
-    /// The text has a control character (a line break, an escape). Remove it.
-    #[error("a lock's name has the control character {character} in it: {name}")]
+    /// The text has a control character (a line break, an escape) or one that can't be seen. Remove it.
+    #[error(
+        "a lock's name has the character {character} in it, which can't be seen or commands a terminal: {name}"
+    )]
     Control {
         /// The character, escaped.
         character: String,
@@ -51,12 +56,12 @@ impl LockName {
             return Err(NameError::Empty);
         }
         if text.len() > MAX_NAME_BYTES {
-            let start = text.chars().take(40).flat_map(char::escape_debug).collect();
+            let start = text.chars().take(40).map(shown).collect();
             return Err(NameError::TooLong { bytes: text.len(), start });
         }
-        if let Some(c) = text.chars().find(|c| c.is_control()) {
-            let name = text.escape_debug().to_string();
-            return Err(NameError::Control { character: c.escape_default().to_string(), name });
+        if let Some(c) = text.chars().find(|c| is_odd(*c)) {
+            let name = text.chars().map(shown).collect();
+            return Err(NameError::Control { character: shown(c), name });
         }
         if text.trim() != text {
             return Err(NameError::Padded(text));
@@ -68,6 +73,11 @@ impl LockName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// A character as a message shows it.
+fn shown(c: char) -> String {
+    if is_odd(c) { c.escape_default().to_string() } else { c.to_string() }
 }
 
 impl fmt::Display for LockName {
@@ -124,6 +134,15 @@ mod tests {
         let error = LockName::new("a\u{1b}[31mb").unwrap_err();
         assert!(!error.to_string().contains('\u{1b}'), "{error}");
         assert!(matches!(LockName::new("a\nb"), Err(NameError::Control { .. })));
+    }
+
+    #[test]
+    fn two_names_that_look_the_same_are_the_same() {
+        let error = LockName::new("prod\u{200b}").unwrap_err();
+        assert!(error.to_string().contains("\\u{200b}"), "{error}");
+        for odd in ["a\u{202e}b", "a\u{2028}b", "a\u{feff}b", "a\u{ad}b"] {
+            assert!(matches!(LockName::new(odd), Err(NameError::Control { .. })), "{odd:?}");
+        }
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! How things are said: to a job's log, to people at a terminal, to programs.
 
-mod clean;
 mod holder;
 mod job_log;
 mod say;
@@ -8,7 +7,7 @@ mod section;
 mod table;
 mod time;
 
-pub use clean::clean;
+pub use crate::lock::clean;
 pub use holder::{holder_name, named, named_short, pipeline_of, taken_by};
 pub use job_log::JobLog;
 pub use say::{say, warn};

@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
 
 use super::place::Place;
 use crate::{
-    lock::{Beat, CodecError, LockName, LockState, Map, Token, Value, codec},
+    lock::{Beat, CodecError, LockName, LockState, Map, Token, Value, clean, codec},
     store::StoreError,
 };
 
@@ -64,7 +64,10 @@ fn value(attribute: AttributeValue) -> Option<Value> {
 pub(super) fn map(name: &LockName, item: Item) -> Result<Map, StoreError> {
     let convert = |(key, attribute): (String, AttributeValue)| match value(attribute) {
         Some(value) => Ok((key, value)),
-        None => Err(CodecError::Damaged { attribute: key, problem: "has a type that is not known" }),
+        None => Err(CodecError::Damaged {
+            attribute: clean(&key).into_owned(),
+            problem: "has a type that is not known",
+        }),
     };
     let map: Result<Map, CodecError> = item.into_iter().map(convert).collect();
     map.map_err(|error| StoreError::Document { name: name.clone(), error })
@@ -83,7 +86,8 @@ pub(super) fn lock_at_home(place: &Place, name: &LockName, item: Item) -> Result
         Some(Value::S(home)) if *home != place.region => Err(StoreError::Refused(format!(
             "lock {name}: it is kept in region {home}, and this is region {}. In a table with replicas all \
              runners must use one region: set `region: {home}`",
-            place.region
+            place.region,
+            home = clean(home)
         ))),
         _ => lock(name, map),
     }
