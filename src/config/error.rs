@@ -91,6 +91,8 @@ fn remedy(named: NamedBy, kind: io::ErrorKind) -> &'static str {
         (_, io::ErrorKind::PermissionDenied) => {
             "let the user that runs pipeline-lock (the runner's) read it and enter its folders"
         }
+        // What this program itself finds wrong with the file's mode.
+        (_, io::ErrorKind::InvalidInput) => "take that right away from others (chmod o-w)",
         (NamedBy::Option, _) => "create it, or correct or drop --config",
         (NamedBy::Variable, _) => "create it, or correct or unset PIPELINE_LOCK_CONFIG",
         (NamedBy::Place, _) => "make it a readable file, or remove it",

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::environment::Environment;
@@ -50,7 +51,15 @@ pub fn load_with(
 
 fn read_file(path: &Path) -> io::Result<String> {
     let mut text = String::new();
-    File::open(path)?.take(MAX_FILE_BYTES + 1).read_to_string(&mut text)?;
+    let file = File::open(path)?;
+    let found = file.metadata()?;
+    if found.is_file() && found.mode() & 0o002 != 0 {
+        return Err(io::Error::new(
+            ErrorKind::InvalidInput,
+            "everybody may write to it, and it says which commands run",
+        ));
+    }
+    file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text)?;
     if text.len() as u64 > MAX_FILE_BYTES {
         return Err(io::Error::new(
             ErrorKind::FileTooLarge,
@@ -158,5 +167,18 @@ mod tests {
         std::fs::write(&path, [0xff, 0xfe]).unwrap();
         assert_eq!(read_file(&path).unwrap_err().kind(), ErrorKind::InvalidData);
         assert!(read_file(folder.path()).is_err());
+    }
+
+    #[test]
+    fn a_file_that_everybody_may_write_to_is_refused() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.yaml");
+        std::fs::write(&path, "wait: 5m").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();
+        let error = load(Some(&path)).unwrap_err().to_string();
+        assert!(error.contains("config.yaml") && error.contains("chmod o-w"), "{error}");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o664)).unwrap();
+        assert!(read_file(&path).is_ok(), "a group is the operator's choice");
     }
 }

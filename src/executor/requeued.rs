@@ -2,9 +2,8 @@
 //! as the first. So the first one leaves a note, and the others end at once.
 
 use std::{
-    fs::{self, DirBuilder, OpenOptions},
-    io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    fs,
+    io::{self, Read, Write},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -13,7 +12,11 @@ use tracing::warn;
 use uuid::Uuid;
 
 use super::{StageEnvironment, run::job_of};
-use crate::{config::JobFacts, keeper::JobFolder};
+use crate::{
+    config::JobFacts,
+    host::private_folder::{make_private_file, make_private_folder, open_regular},
+    keeper::JobFolder,
+};
 
 /// How long a note is for the job's next try; GitLab's own retry is another job.
 const FRESH: Duration = Duration::from_secs(600);
@@ -32,8 +35,11 @@ pub(super) fn note(environment: &StageEnvironment, message: &str) {
 /// Why the job waited in vain a moment ago, if it did.
 pub(super) fn look(folder: &JobFolder, facts: &JobFacts) -> Option<String> {
     let file = notes(folder).join(name_of(facts));
-    let age = fs::metadata(&file).ok()?.modified().ok()?.elapsed().ok()?;
-    fs::read_to_string(file).ok().filter(|_| age < FRESH)
+    let mut file = open_regular(&file).ok()?;
+    let age = file.metadata().ok()?.modified().ok()?.elapsed().ok()?;
+    let mut message = String::new();
+    file.read_to_string(&mut message).ok().filter(|_| age < FRESH)?;
+    Some(message)
 }
 
 fn notes(folder: &JobFolder) -> PathBuf {
@@ -45,7 +51,7 @@ fn name_of(facts: &JobFacts) -> String {
 }
 
 fn write(notes: &Path, name: &str, message: &str) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(notes)?;
+    make_private_folder(notes)?;
     for old in fs::read_dir(notes)?.flatten() {
         let age =
             old.metadata().and_then(|found| found.modified()).map(|at| at.elapsed().unwrap_or_default());
@@ -53,7 +59,5 @@ fn write(notes: &Path, name: &str, message: &str) -> io::Result<()> {
             let _ = fs::remove_file(old.path());
         }
     }
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(notes.join(name))?;
-    file.write_all(message.as_bytes())
+    make_private_file(&notes.join(name))?.write_all(message.as_bytes())
 }

@@ -16,6 +16,7 @@ pub mod peer;
 mod pid;
 pub mod places;
 pub mod presence;
+pub mod private_folder;
 mod proc_stat;
 pub mod process;
 pub mod program;

@@ -7,15 +7,17 @@
 //! - opening the same file once more in the same process makes another description, which conflicts with the first;
 //! - whoever removes the file does so while holding its flock, so the name must be looked at again after getting it.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read};
-use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, OFlags, flock};
 use serde::Serialize;
 use thiserror::Error;
 use uuid::Uuid;
+
+use super::private_folder::{Others, make_folder};
 
 /// The longest record that is read back, in bytes.
 const MAX_RECORD_BYTES: u64 = 1 << 20;
@@ -105,16 +107,11 @@ impl PresenceDir {
     /// [`PresenceError::Directory`], [`PresenceError::NotPrivate`].
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, PresenceError> {
         let path = path.into();
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(&path);
-        let (owner, mode) = match made.and_then(|()| fs::metadata(&path)) {
-            Ok(found) => (found.uid(), found.mode() & 0o7777),
-            Err(source) => return Err(PresenceError::Directory { path, source }),
-        };
-        let me = rustix::process::geteuid();
-        if (owner != me.as_raw() && !me.is_root()) || mode & 0o022 != 0 {
-            return Err(PresenceError::NotPrivate { path, owner, mode });
+        match make_folder(&path) {
+            Ok(None) => Ok(Self { path }),
+            Ok(Some(Others { owner, mode })) => Err(PresenceError::NotPrivate { path, owner, mode }),
+            Err(source) => Err(PresenceError::Directory { path, source }),
         }
-        Ok(Self { path })
     }
 
     /// Makes the file of `token`, locked and with `record` in it as JSON from its first moment on.
@@ -145,8 +142,14 @@ impl PresenceDir {
     pub fn probe(&self, token: Uuid) -> Result<Probe, PresenceError> {
         let path = self.file_of(token);
         loop {
-            let file = match options().open(&path) {
-                Ok(file) => file,
+            let opened = options().open(&path).and_then(|file| Ok((file.metadata()?.is_file(), file)));
+            let file = match opened {
+                Ok((true, file)) => file,
+                // None of ours is a pipe or the like: it says nothing, and keeps a living one from its place.
+                Ok((false, _)) => {
+                    fs::remove_file(&path).map_err(|source| PresenceError::File { path, source })?;
+                    return Ok(Probe::Missing);
+                }
                 Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Probe::Missing),
                 Err(source) => return Err(PresenceError::File { path, source }),
             };

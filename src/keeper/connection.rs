@@ -11,7 +11,10 @@ use super::{
     protocol::{Ask, Farewell, Tell},
     wire,
 };
-use crate::host::{clock::BootTime, peer};
+use crate::host::{
+    clock::BootTime,
+    peer::{self, Peer},
+};
 
 /// Waits until the keeper on the other side has ended, or fails with `TimedOut`.
 pub fn wait_for_end(connection: &Connection, patience: Duration) -> io::Result<()> {
@@ -65,9 +68,17 @@ pub fn wait_for_farewell(connection: &Connection, patience: Duration) -> io::Res
 pub struct Connection(UnixStream);
 
 impl Connection {
-    /// Connects to the keeper of `folder`. An error of kind `NotFound` or `ConnectionRefused`: it is dead.
+    /// Connects to the keeper of `folder`. An error of kind `NotFound` or `ConnectionRefused`: it is dead. One of kind
+    /// `PermissionDenied`: another user listens there, who is told nothing.
     pub fn open(folder: &JobFolder) -> io::Result<Self> {
-        peer::connect(&folder.socket()).map(Self)
+        let stream = peer::connect(&folder.socket())?;
+        match Peer::of(&stream)? {
+            peer if peer.is_trusted() => Ok(Self(stream)),
+            Peer { uid, .. } => {
+                let text = format!("{} is user {uid}'s, not this one's", folder.socket().display());
+                Err(io::Error::new(io::ErrorKind::PermissionDenied, text))
+            }
+        }
     }
 
     /// The connection that [`super::spawn`] made.

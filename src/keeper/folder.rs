@@ -1,9 +1,9 @@
 //! What a keeper leaves on disk while it lives: its socket, its record, its deadline, its log. Keyed by token.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
-    io::{self, Write},
-    os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
+    fs::{self, DirBuilder, File},
+    io::{self, Read, Write},
+    os::unix::fs::{DirBuilderExt, FileExt},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::command::CommandBlock;
 use crate::{
     config::{Driver, StoreConfig},
+    host::private_folder::{make_private_file, make_private_folder, open_regular},
     lock::{LockName, Moment, Owner, Token},
 };
 
@@ -49,7 +50,9 @@ impl JobFolder {
 
     /// Makes the folder.
     pub fn create(&self) -> io::Result<()> {
-        DirBuilder::new().recursive(true).mode(0o700).create(self.state.join("jobs"))?;
+        // Who could put another folder in the place of this one could take the job's socket, and its commands.
+        make_private_folder(&self.state)?;
+        make_private_folder(&self.state.join("jobs"))?;
         DirBuilder::new().mode(0o700).create(&self.dir)
     }
 
@@ -81,7 +84,7 @@ impl JobFolder {
     /// Writes the record, whole or not at all.
     pub fn write_record(&self, record: &KeeperRecord) -> io::Result<()> {
         let part = self.dir.join("keeper.json.part");
-        private(&part)?.write_all(&serde_json::to_vec(record)?)?;
+        make_private_file(&part)?.write_all(&serde_json::to_vec(record)?)?;
         fs::rename(&part, self.dir.join("keeper.json"))
     }
 
@@ -92,20 +95,20 @@ impl JobFolder {
 
     /// Reads the record.
     pub fn read_record(&self) -> io::Result<KeeperRecord> {
-        Ok(serde_json::from_slice(&fs::read(self.dir.join("keeper.json"))?)?)
+        Ok(serde_json::from_slice(&read(&self.dir.join("keeper.json"))?)?)
     }
 
     /// Writes down what a wrapped driver's cleanup is to be called with, for whoever buries this keeper. From here on
     /// it is due.
     pub fn write_rites(&self, rites: &CommandBlock) -> io::Result<()> {
         let part = self.dir.join("rites.part");
-        private(&part)?.write_all(&rites.to_bytes())?;
+        make_private_file(&part)?.write_all(&rites.to_bytes())?;
         fs::rename(&part, self.dir.join("rites"))
     }
 
     /// What a wrapped driver's cleanup is to be called with; none if it isn't due, or was called.
     pub fn read_rites(&self) -> io::Result<Option<CommandBlock>> {
-        match fs::read(self.dir.join("rites")) {
+        match read(&self.dir.join("rites")) {
             Ok(bytes) => CommandBlock::from_bytes(&bytes).map(Some),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
@@ -119,20 +122,20 @@ impl JobFolder {
 
     /// Opens the file of the deadline, for the keeper.
     pub fn create_deadline(&self) -> io::Result<Deadline> {
-        let deadline = Deadline(private(&self.dir.join("deadline"))?);
+        let deadline = Deadline(make_private_file(&self.dir.join("deadline"))?);
         deadline.set(None)?;
         Ok(deadline)
     }
 
     /// Opens the file of the deadline, for a stage.
     pub fn open_deadline(&self) -> io::Result<Deadline> {
-        Ok(Deadline(File::open(self.dir.join("deadline"))?))
+        Ok(Deadline(open_regular(&self.dir.join("deadline"))?))
     }
 
     /// Removes the folder and, if it still names this token, the owner's pointer to it.
     pub fn remove(&self, owner: &Owner, token: Token) {
         let pointer = owner_file(&self.state, owner);
-        if fs::read_to_string(&pointer).is_ok_and(|text| text == token.to_string()) {
+        if read(&pointer).is_ok_and(|text| text == token.to_string().as_bytes()) {
             let _ = fs::remove_file(pointer);
         }
         self.remove_all();
@@ -141,7 +144,9 @@ impl JobFolder {
     /// Removes the folder, also where this process has no descriptor left to read it with.
     pub fn remove_all(&self) {
         if fs::remove_dir_all(&self.dir).is_err() {
-            for file in ["socket", "keeper.json", "keeper.json.part", "deadline", "keeper.log"] {
+            for file in
+                ["socket", "keeper.json", "keeper.json.part", "deadline", "rites", "rites.part", "keeper.log"]
+            {
                 let _ = fs::remove_file(self.dir.join(file));
             }
             let _ = fs::remove_dir(&self.dir);
@@ -151,7 +156,7 @@ impl JobFolder {
     /// As [`JobFolder::remove`], where no record says who the owner is.
     pub fn remove_unrecorded(&self, token: Token) {
         for entry in fs::read_dir(self.state.join("owners")).into_iter().flatten().flatten() {
-            if fs::read_to_string(entry.path()).is_ok_and(|text| text == token.to_string()) {
+            if read(&entry.path()).is_ok_and(|text| text == token.to_string().as_bytes()) {
                 let _ = fs::remove_file(entry.path());
             }
         }
@@ -161,16 +166,16 @@ impl JobFolder {
     /// Notes that `token` is the newest try of `owner`.
     pub fn point(&self, owner: &Owner, token: Token) -> io::Result<()> {
         let pointer = owner_file(&self.state, owner);
-        DirBuilder::new().recursive(true).mode(0o700).create(self.state.join("owners"))?;
+        make_private_folder(&self.state.join("owners"))?;
         let part = pointer.with_extension(token.to_string());
-        private(&part)?.write_all(token.to_string().as_bytes())?;
+        make_private_file(&part)?.write_all(token.to_string().as_bytes())?;
         fs::rename(part, pointer)
     }
 }
 
 /// The newest try of `owner` on this host that is known.
 pub fn newest_try(state: &Path, owner: &Owner) -> Option<Token> {
-    fs::read_to_string(owner_file(state, owner)).ok()?.parse().ok()
+    String::from_utf8(read(&owner_file(state, owner)).ok()?).ok()?.parse().ok()
 }
 
 fn owner_file(state: &Path, owner: &Owner) -> PathBuf {
@@ -184,8 +189,10 @@ fn owner_file(state: &Path, owner: &Owner) -> PathBuf {
     state.join("owners").join(&name[tail..])
 }
 
-fn private(path: &Path) -> io::Result<File> {
-    OpenOptions::new().write(true).read(true).create(true).truncate(true).mode(0o600).open(path)
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open_regular(path)?.read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Until when the holds of a job are proven, where its stages can read it without asking anybody: eight bytes,

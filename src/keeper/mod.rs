@@ -34,4 +34,7 @@ pub use serve::serve;
 pub use shell::Misfit;
 pub use spawn::{DRIVER_PREFIX, TOKEN_VARIABLE, spawn, without_the_job};
 pub use times::{BEFORE_THE_LEASE, KILL_LIMIT};
+/// Only for `fuzz/`: frames are nobody else's business outside of this module.
+#[doc(hidden)]
+pub use wire::receive as receive_frame;
 pub use wish::LockWish;

@@ -52,7 +52,7 @@ pub fn spawn(launch: &Launch, rites: Option<&CommandBlock>) -> Result<UnixStream
 fn start(launch: &Launch, rites: Option<&CommandBlock>, folder: &JobFolder) -> io::Result<UnixStream> {
     folder.point(&launch.owner, launch.token)?;
     let (ours, theirs) = UnixStream::pair()?;
-    let log = OpenOptions::new().create(true).append(true).mode(0o600).open(folder.log())?;
+    let log = OpenOptions::new().create_new(true).append(true).mode(0o600).open(folder.log())?;
     let mut command = Command::new("/proc/self/exe");
     command
         .arg0("pipeline-lock")

@@ -1,0 +1,135 @@
+//! Folders and files of this user alone: made so, and refused where others could have put something else in their place.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions},
+    io,
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    path::Path,
+};
+
+use rustix::fs::OFlags;
+
+/// A folder that is not this user's alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Others {
+    /// The user id that it belongs to.
+    pub owner: u32,
+    /// Its permissions.
+    pub mode: u32,
+}
+
+/// Makes `path` and what is missing above it (mode 700), or looks at what is there.
+///
+/// `Some`: others can change it, so that what is in it proves nothing: it belongs to another user (root takes any
+/// user's), or its group or everybody may write in it.
+///
+/// # Errors
+/// What the system says: it can't be made, or is no folder.
+pub fn make_folder(path: &Path) -> io::Result<Option<Others>> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    let found = fs::metadata(path)?;
+    let (owner, mode) = (found.uid(), found.mode() & 0o7777);
+    let me = rustix::process::geteuid();
+    let is_ours = owner == me.as_raw() || me.is_root();
+    Ok((!is_ours || mode & 0o022 != 0).then_some(Others { owner, mode }))
+}
+
+/// As [`make_folder`], where what others can change is an error that says how to go on.
+///
+/// # Errors
+/// As there; `PermissionDenied` for a folder that is not this user's alone.
+pub fn make_private_folder(path: &Path) -> io::Result<()> {
+    match make_folder(path)? {
+        None => Ok(()),
+        Some(Others { owner, mode }) => {
+            let text = format!(
+                "{} is not private (owner {owner}, mode {mode:o}): it must belong to this user, with mode 700",
+                path.display()
+            );
+            Err(io::Error::new(io::ErrorKind::PermissionDenied, text))
+        }
+    }
+}
+
+/// Makes a new file (mode 600) in the place of what is there, whatever that is: no link and no pipe is followed.
+///
+/// # Errors
+/// What the system says; `AlreadyExists` if somebody puts something there at the same time.
+pub fn make_private_file(path: &Path) -> io::Result<File> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    OpenOptions::new().write(true).read(true).create_new(true).mode(0o600).open(path)
+}
+
+/// Opens what is there for reading, and at once: no link is followed, and a pipe is no file.
+///
+/// # Errors
+/// What the system says; `InvalidInput` for what is no regular file.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
+    if file.metadata()?.is_file() {
+        return Ok(file);
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{} is no regular file", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::Write,
+        os::unix::fs::{PermissionsExt, symlink},
+    };
+
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+    use super::*;
+
+    #[test]
+    fn a_folder_that_others_may_write_in_is_refused() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = place.path().join("a/b");
+        assert_eq!(make_folder(&folder).unwrap(), None);
+        assert_eq!(fs::metadata(&folder).unwrap().mode() & 0o777, 0o700);
+        for mode in [0o770, 0o1777, 0o702] {
+            fs::set_permissions(&folder, fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(make_folder(&folder).unwrap().map(|others| others.mode), Some(mode));
+            assert_eq!(make_private_folder(&folder).unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+        }
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
+        make_private_folder(&folder).unwrap();
+    }
+
+    #[test]
+    fn neither_a_link_nor_a_pipe_is_written_through() {
+        let place = tempfile::tempdir().unwrap();
+        let (target, path) = (place.path().join("target"), place.path().join("file"));
+        fs::write(&target, "as it was").unwrap();
+        symlink(&target, &path).unwrap();
+        make_private_file(&path).unwrap().write_all(b"x").unwrap();
+        assert_eq!(fs::read(&target).unwrap(), b"as it was");
+        fs::remove_file(&path).unwrap();
+        fs::hard_link(&target, &path).unwrap();
+        make_private_file(&path).unwrap().write_all(b"x").unwrap();
+        assert_eq!(fs::read(&target).unwrap(), b"as it was");
+        fs::remove_file(&path).unwrap();
+        mknodat(CWD, &path, FileType::Fifo, Mode::from_raw_mode(0o666), 0).unwrap();
+        make_private_file(&path).unwrap();
+        let made = fs::symlink_metadata(&path).unwrap();
+        assert_eq!((made.is_file(), made.mode() & 0o777), (true, 0o600));
+    }
+
+    #[test]
+    fn only_a_regular_file_is_read_and_nobody_waits_for_another() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("x");
+        mknodat(CWD, &path, FileType::Fifo, Mode::from_raw_mode(0o666), 0).unwrap();
+        assert_eq!(open_regular(&path).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        let link = place.path().join("link");
+        symlink("/etc/passwd", &link).unwrap();
+        assert!(open_regular(&link).is_err());
+        assert_eq!(open_regular(&place.path().join("none")).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+}
