@@ -7,14 +7,13 @@ use std::future::pending;
 use std::io::{self, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use tokio::io::unix::AsyncFd;
 
-use super::async_fd::watch_readable;
+use super::{async_fd::watch_readable, private_folder::open_or_make};
 
 /// A bell's file is emptied when it has become larger than this, in bytes, one per ring.
 const FULL: u64 = 64 * 1024;
@@ -52,10 +51,10 @@ impl Bell {
 
     fn open(&self, path: &Path) -> io::Result<File> {
         let mut options = OpenOptions::new();
-        options.append(true).create(true).mode(0o600).custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
-        options.open(path).or_else(|_| {
+        options.append(true);
+        open_or_make(path, &mut options).or_else(|_| {
             DirBuilder::new().recursive(true).mode(0o700).create(&self.directory)?;
-            options.open(path)
+            open_or_make(path, &mut options)
         })
     }
 }

@@ -4,14 +4,16 @@
 use std::{
     fs::{DirBuilder, File, OpenOptions},
     io,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::DirBuilderExt,
     path::Path,
 };
 
 use rustix::{
-    fs::{FlockOperation, OFlags, flock},
+    fs::{FlockOperation, flock},
     io::Errno,
 };
+
+use super::private_folder::open_or_make;
 
 /// A place that is taken, until this is dropped.
 #[derive(Debug)]
@@ -27,13 +29,8 @@ pub struct Place {
 pub fn take(folder: &Path, most: u32) -> io::Result<Option<Place>> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     for number in 0..most {
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
-            .open(folder.join(number.to_string()))?;
+        let file =
+            open_or_make(&folder.join(number.to_string()), OpenOptions::new().write(true).truncate(false))?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => return Ok(Some(Place { _file: file })),
             Err(Errno::WOULDBLOCK) => {}

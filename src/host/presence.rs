@@ -13,6 +13,7 @@ use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::io::Errno;
 use serde::Serialize;
 use thiserror::Error;
 use uuid::Uuid;
@@ -143,13 +144,12 @@ impl PresenceDir {
         let path = self.file_of(token);
         loop {
             let opened = options().open(&path).and_then(|file| Ok((file.metadata()?.is_file(), file)));
+            let is_link = |error: &io::Error| error.raw_os_error() == Some(Errno::LOOP.raw_os_error());
             let file = match opened {
                 Ok((true, file)) => file,
-                // None of ours is a pipe or the like: it says nothing, and keeps a living one from its place.
-                Ok((false, _)) => {
-                    fs::remove_file(&path).map_err(|source| PresenceError::File { path, source })?;
-                    return Ok(Probe::Missing);
-                }
+                // None of ours is a link, a pipe or the like: it says nothing, and keeps a living one from its place.
+                Ok((false, _)) => return Self::make_way(path),
+                Err(error) if is_link(&error) => return Self::make_way(path),
                 Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Probe::Missing),
                 Err(source) => return Err(PresenceError::File { path, source }),
             };
@@ -163,6 +163,13 @@ impl PresenceDir {
                 return Ok(Probe::Dead { presence, record });
             }
         }
+    }
+
+    /// Removes what is no file of a presence.
+    fn make_way(path: PathBuf) -> Result<Probe, PresenceError> {
+        tracing::warn!(path = %path.display(), "this is no file of ours, and is removed");
+        fs::remove_file(&path).map_err(|source| PresenceError::File { path, source })?;
+        Ok(Probe::Missing)
     }
 
     /// The tokens that have a file, in no order.
@@ -266,8 +273,8 @@ impl Presence {
         loop {
             match flock(&self.file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => return Ok(true),
-                Err(rustix::io::Errno::WOULDBLOCK) => return Ok(false),
-                Err(rustix::io::Errno::INTR) => {}
+                Err(Errno::WOULDBLOCK) => return Ok(false),
+                Err(Errno::INTR) => {}
                 Err(error) => return Err(self.failed(error.into())),
             }
         }

@@ -63,6 +63,41 @@ pub fn make_private_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).read(true).create_new(true).mode(0o600).open(path)
 }
 
+/// Opens a file to be written or locked, or makes it (mode 600). What is no regular file, or has a second name, was put
+/// there by somebody else: it makes way, so that nobody writes through it or waits for it.
+///
+/// # Errors
+/// What the system says.
+pub fn open_or_make(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    const TRIES: usize = 3;
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    options.create(true).mode(0o600).custom_flags(flags.bits().cast_signed());
+    for _ in 1..TRIES {
+        match options.open(path) {
+            Ok(file) => {
+                let found = file.metadata()?;
+                if found.is_file() && found.nlink() <= 1 {
+                    return Ok(file);
+                }
+            }
+            Err(error) if is_of_no_file(&error) => {}
+            Err(error) => return Err(error),
+        }
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    options.open(path)
+}
+
+/// A link (open(2): ELOOP), or a pipe or socket that nobody reads (ENXIO).
+fn is_of_no_file(error: &io::Error) -> bool {
+    [rustix::io::Errno::LOOP, rustix::io::Errno::NXIO]
+        .iter()
+        .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
 /// Opens what is there for reading, and at once: no link is followed, and a pipe is no file.
 ///
 /// # Errors
@@ -119,6 +154,29 @@ mod tests {
         make_private_file(&path).unwrap();
         let made = fs::symlink_metadata(&path).unwrap();
         assert_eq!((made.is_file(), made.mode() & 0o777), (true, 0o600));
+    }
+
+    #[test]
+    fn what_is_no_file_of_ones_own_makes_way() {
+        let place = tempfile::tempdir().unwrap();
+        let (target, path) = (place.path().join("target"), place.path().join("file"));
+        fs::write(&target, "as it was").unwrap();
+        let plants: [&dyn Fn(); 4] = [
+            &|| symlink(&target, &path).unwrap(),
+            &|| fs::hard_link(&target, &path).unwrap(),
+            &|| mknodat(CWD, &path, FileType::Fifo, Mode::from_raw_mode(0o666), 0).unwrap(),
+            &|| drop(std::os::unix::net::UnixListener::bind(&path).unwrap()),
+        ];
+        for plant in plants {
+            plant();
+            open_or_make(&path, OpenOptions::new().append(true)).unwrap().write_all(b"x").unwrap();
+            open_or_make(&path, OpenOptions::new().append(true)).unwrap().write_all(b"y").unwrap();
+            assert_eq!(
+                (fs::read(&path).unwrap(), fs::read(&target).unwrap()),
+                (b"xy".into(), b"as it was".into())
+            );
+            fs::remove_file(&path).unwrap();
+        }
     }
 
     #[test]

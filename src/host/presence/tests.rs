@@ -145,12 +145,26 @@ fn files_and_directories_are_private_and_links_are_refused() {
     let token = Uuid::new_v4();
     std::os::unix::fs::symlink(temporary.path().join("elsewhere"), presences.file_of(token)).unwrap();
     assert!(presences.claim(token, &()).is_err());
-    assert!(matches!(presences.probe(token).unwrap_err(), PresenceError::File { .. }));
+    assert!(matches!(presences.probe(token).unwrap(), Probe::Missing), "a link says nothing");
     assert!(!temporary.path().join("elsewhere").exists());
+    presences.claim(token, &()).unwrap();
 
     let open = temporary.path().join("open");
     fs::create_dir(&open).unwrap();
     fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
     let error = PresenceDir::open(&open).unwrap_err();
     assert!(error.to_string().contains("mode 777"), "{error}");
+}
+
+#[test]
+fn a_pipe_in_the_place_of_a_file_says_nothing_and_holds_nobody_up() {
+    let (_temporary, presences) = directory();
+    let token = Uuid::new_v4();
+    let mode = rustix::fs::Mode::from_raw_mode(0o666);
+    rustix::fs::mknodat(rustix::fs::CWD, presences.file_of(token), rustix::fs::FileType::Fifo, mode, 0)
+        .unwrap();
+    assert!(matches!(presences.probe(token).unwrap(), Probe::Missing));
+    let presence = presences.claim(token, &()).unwrap();
+    assert!(matches!(presences.probe(token).unwrap(), Probe::Alive));
+    presence.remove().unwrap();
 }

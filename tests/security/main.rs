@@ -1,0 +1,19 @@
+//! What docs/security.md claims, tried by somebody who wants it to be wrong.
+
+#[path = "../harness/mod.rs"]
+#[expect(dead_code, unused_imports, reason = "one harness for several targets: this one uses a part of it")]
+mod harness;
+
+mod attacker;
+mod claims;
+mod documents;
+mod files;
+mod forgery;
+mod local_user;
+mod one_user;
+mod policies;
+mod policy;
+mod run_as;
+mod secrets;
+mod spoken;
+mod talk;
