@@ -4,6 +4,8 @@ use std::fmt;
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
+use crate::lock::clean;
+
 use super::error::{Fault, Problem};
 use super::reader::Item;
 use super::suggest::shown;
@@ -72,7 +74,9 @@ fn build(pattern: &str, against: Against) -> Result<globset::Glob, String> {
         .case_insensitive(project)
         .backslash_escape(true)
         .build()
-        .map_err(|error| format!("the glob \"{}\" cannot be read: {}", shown(pattern), error.kind()))
+        .map_err(|error| {
+            format!("the glob \"{}\" cannot be read: {}", shown(pattern), clean(&error.kind().to_string()))
+        })
 }
 
 impl PartialEq for Globs {
@@ -133,6 +137,8 @@ mod tests {
     fn a_broken_glob_says_what_is_broken() {
         let error = globs("'a[b'", Against::Name).unwrap_err();
         assert!(error.contains("\"a[b\"") && error.contains("unclosed"), "{error}");
+        let error = globs("\"[\\e-\\t]\"", Against::Name).unwrap_err();
+        assert!(error.contains("invalid range") && !error.contains(char::is_control), "{error:?}");
         assert!(globs("[]", Against::Name).unwrap_err().contains("match nothing"));
         assert!(globs("1.5", Against::Name).unwrap_err().contains("put a text in quotes"));
         assert!(globs(&"x".repeat(2_000), Against::Name).unwrap_err().contains("longer than"));
