@@ -31,7 +31,7 @@ fn a_job_reaches_nothing_by_which_its_lock_could_go() {
     let attempts = [
         format!("kill -9 {keeper}"),
         format!("kill -STOP {keeper}"),
-        format!("kill -9 $PPID"),
+        "kill -9 $PPID".to_owned(),
         format!("cat /proc/{keeper}/environ"),
         format!("cat /proc/{keeper}/mem"),
         format!("ls /proc/{keeper}/fd/"),
