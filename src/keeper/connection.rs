@@ -97,6 +97,13 @@ impl Connection {
             Ok(message) => Ok(message.map(|(tell, _)| tell)),
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(None),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                let text = format!(
+                    "this job's keeper says what this version of pipeline-lock does not know ({error}): it was upgraded \
+                     while the job ran; retry the job"
+                );
+                Err(io::Error::new(io::ErrorKind::InvalidData, text))
+            }
             Err(error) => Err(error),
         }
     }

@@ -14,7 +14,8 @@ use crate::{
 };
 
 /// The version of the protocol. A stage and a keeper of different versions (an upgrade while a job ran)
-/// refuse each other clearly, except that every keeper understands [`Ask::End`].
+/// refuse each other clearly, except that every keeper understands [`Ask::End`]. For that, `ask` and `version` stay as
+/// they are in every version; fields that are unknown are passed over.
 pub const VERSION: u32 = 1;
 
 /// What a keeper is started with.
@@ -103,6 +104,7 @@ pub enum Ask {
         /// The protocol that the stage speaks.
         version: u32,
         /// The stage's name, for messages.
+        #[serde(default)]
         stage: String,
     },
     /// run: pass a signal on to the command's process group.
