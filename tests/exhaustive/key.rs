@@ -5,11 +5,11 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
 };
 
-use pipeline_lock::lock::{LockState, Watch};
+use pipeline_lock::lock::LockState;
 
 use crate::{
-    model::{Client, Ghost, Op, Phase, State, client_of},
-    steps::beat_of,
+    model::{Client, Ghost, Op, Phase, State, beat_of, client_of},
+    seen::{Number, Seen},
 };
 
 /// All windows are over after so many seconds: that of the third in the queue for an eviction is the longest, 24 s.
@@ -92,7 +92,7 @@ impl Origin {
         }
         let _ = write!(text, "{}{}b{}.{}", it.replaces.is_some(), it.was_queued, it.beat, it.renewals);
         if it.phase == Phase::Asking {
-            self.watch(text, &it.watch);
+            self.seen(text, &it.seen);
         }
         if let Some(op) = &it.pending {
             let _ = write!(text, "s{}", self.now - it.sent);
@@ -119,32 +119,16 @@ impl Origin {
         (!text.ends_with('X')).then_some(text)
     }
 
-    /// What a watch has inside is its own business; how it is shown tells, with each number as a difference. When it
-    /// first saw these holders only decides how often it looks.
-    fn watch(&self, text: &mut String, watch: &Watch) {
-        let shown = format!("{watch:?}");
-        let shown = shown.split(", holders: ").next().unwrap_or(&shown);
-        let mut rest = shown;
-        while let Some(open) = rest.find('(') {
-            let name = rest[..open].rsplit(|c: char| !c.is_alphabetic()).next().unwrap_or("");
-            let digits: String = rest[open + 1..].chars().take_while(char::is_ascii_digit).collect();
-            let number: u64 = digits.parse().unwrap_or(0);
-            match name {
-                "Moment" => drop(write!(text, "m{}", (self.now - number).min(OLD))),
-                "Rev" => text.push(if number >= self.rev { 'N' } else { 'O' }),
-                "Fence" => drop(write!(text, "f{}", self.fence(number))),
-                "Beat" => drop(write!(text, "b{number}")),
-                "Token" => {
-                    // A UUID: its last digits are the client's and the try's.
-                    let end = rest[open..].find(')').map_or(rest.len(), |at| open + at);
-                    text.push('t');
-                    text.push_str(&rest[end - 4..end]);
-                }
-                _ => {}
-            }
-            rest = &rest[open + 1..];
+    fn seen(&self, text: &mut String, seen: &Seen) {
+        for number in seen.numbers() {
+            let _ = match *number {
+                Number::Moment(at) => write!(text, "m{}", (self.now - at).min(OLD)),
+                Number::Rev(rev) => write!(text, "{}", if rev >= self.rev { 'N' } else { 'O' }),
+                Number::Fence(fence) => write!(text, "f{}", self.fence(fence)),
+                Number::Beat(beat) => write!(text, "b{beat}"),
+                Number::Token(token) => write!(text, "t{token}"),
+                Number::Missed(times) => write!(text, "x{times}"),
+            };
         }
-        let missed = shown.split("missed: ").skip(1).filter_map(|part| part.chars().next());
-        text.extend(missed);
     }
 }

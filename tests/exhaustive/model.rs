@@ -3,9 +3,11 @@
 use std::{rc::Rc, time::Duration};
 
 use pipeline_lock::lock::{
-    Beat, EpochMs, Fence, Limit, LockState, Mode, Moment, Owner, Request, Term, Token, Watch, Who,
+    Beat, EpochMs, Fence, Holder, Limit, LockState, Mode, Moment, Owner, Request, Term, Token, Who,
 };
 use uuid::Uuid;
+
+use crate::seen::Seen;
 
 /// The lease of every hold. A waiter evicts after 22 s, the k-th k - 1 seconds later.
 pub const LEASE: u64 = 20;
@@ -59,7 +61,7 @@ pub struct Client {
     pub replaces: Option<Token>,
     pub phase: Phase,
     pub was_queued: bool,
-    pub watch: Watch,
+    pub seen: Seen,
     pub pending: Option<Op>,
     /// When the last request was sent.
     pub sent: u64,
@@ -103,7 +105,7 @@ impl State {
             replaces: None,
             phase: Phase::NotBegun,
             was_queued: false,
-            watch: Watch::default(),
+            seen: Seen::default(),
             pending: None,
             sent: 0,
             runs_until: None,
@@ -158,4 +160,11 @@ pub fn request(world: &World, client: usize, tries: u8, replaces: Option<Token>)
     let term = Term::Live { beat: Beat(0), lease: Some(Duration::from_secs(LEASE)) };
     let request = Request::new(owner, token(client, tries), term);
     Request { replaces, mode, limit, who: Who::default(), since: wall(), ..request }
+}
+
+pub fn beat_of(holder: &Holder) -> Beat {
+    match holder.term {
+        Term::Live { beat, .. } => beat,
+        Term::Static { .. } => Beat(0),
+    }
 }

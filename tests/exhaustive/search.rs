@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use crate::{
+    covered::Covered,
     key,
     model::{Phase, State, World},
     promises, steps,
@@ -12,6 +13,7 @@ use crate::{
 pub struct Found {
     pub states: usize,
     pub steps: usize,
+    pub covered: Covered,
 }
 
 /// How a state was first reached.
@@ -26,12 +28,13 @@ pub fn all(world: &World) -> Result<Found, String> {
     let first = State::new(world);
     search.id_of(&first, 0, "begin");
     let mut open = VecDeque::from([(0_u32, first)]);
-    let mut count = 0;
+    let (mut count, mut covered) = (0, Covered::default());
     while let Some((id, state)) = open.pop_front() {
         search.ends[id as usize] = is_an_end(&state);
         let nexts = promises::of_a_state(world, &state).and_then(|()| steps::all(world, &state));
         for next in nexts.map_err(|broken| search.told(id, &broken))? {
             count += 1;
+            covered.count(&state, &next.state);
             let (other, is_new) = search.id_of(&next.state, id, &next.step);
             if next.is_good {
                 search.back[other as usize].push(id);
@@ -42,7 +45,7 @@ pub fn all(world: &World) -> Result<Found, String> {
         }
     }
     search.everything_ends()?;
-    Ok(Found { states: search.ways.len(), steps: count })
+    Ok(Found { states: search.ways.len(), steps: count, covered })
 }
 
 /// Whoever lives has got what it wanted.

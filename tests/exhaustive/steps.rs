@@ -2,12 +2,12 @@
 
 use std::rc::Rc;
 
-use pipeline_lock::{
-    lock::{Beat, Holder, LockState, Outcome, Plan, Request, Sight, Term, plan},
-    store::Expected,
-};
+use pipeline_lock::lock::{LockState, Outcome, Plan, Sight, plan};
 
-use crate::model::{Client, Ghost, LEASE, Op, Phase, STEP, State, World, moment, request, token, wall};
+use crate::{
+    model::{Client, Ghost, Op, Phase, STEP, State, World, beat_of, moment, request, token, wall},
+    store::{hear, serve},
+};
 
 /// A state that follows, and how.
 pub struct Next {
@@ -144,7 +144,7 @@ impl Steps<'_> {
             return Ok(());
         };
         let request = request(self.world, client, it.tries, it.replaces);
-        it.watch.observe(&seen, moment(now));
+        it.seen.observe(&seen, now);
         it.was_queued |= seen.waiter(request.token).is_some();
         let sight = Sight {
             now: moment(now),
@@ -153,7 +153,7 @@ impl Steps<'_> {
             may_queue: true,
             was_queued: it.was_queued,
         };
-        let plan = plan(&seen, &request, &it.watch, sight, wall());
+        let plan = plan(&seen, &request, it.seen.watch(), sight, wall());
         let does = match plan {
             Plan::Hold => {
                 let beat = seen.holder(request.token).map_or(0, |h| beat_of(h).0) + 1;
@@ -276,72 +276,6 @@ impl Steps<'_> {
             format!("{client}'s {} is {delivery:?}", name(op))
         });
         Ok(())
-    }
-}
-
-/// What a client makes of a reply.
-fn hear(state: &mut State, client: usize, op: &Op, took: bool, request: &Request) -> Result<(), String> {
-    let now = state.now;
-    let current = state.document.clone();
-    let it = &mut state.clients[client];
-    let is_granted = match op {
-        Op::Free => took,
-        Op::This { grants, .. } => took && *grants,
-        Op::Renew { confirms, .. } => took && *confirms,
-    };
-    if let (true, Op::This { grants: false, .. }, Phase::Asking) = (took, op, it.phase) {
-        // The reply to one's own write is a document that was seen.
-        if let Some(current) = &current {
-            it.watch.observe(current, moment(now));
-            it.was_queued |= current.waiter(request.token).is_some();
-        }
-    }
-    match (it.phase, op) {
-        (Phase::Asking, _) if is_granted => {
-            let holder = current.as_ref().and_then(|c| c.holder(request.token).cloned());
-            let holder = holder.ok_or(format!("{client} was granted what it has not"))?;
-            it.phase = Phase::Working;
-            it.runs_until = Some(it.sent + LEASE);
-            it.beat = beat_of(&holder).0;
-            it.fence = current.as_ref().map(|c| c.fence_of(&holder));
-        }
-        (Phase::Working, Op::Renew { .. }) if took => it.runs_until = Some(it.sent + LEASE),
-        (Phase::Working, Op::Renew { .. }) => {
-            return Err(format!("{client} lost its hold before its deadline"));
-        }
-        _ => {}
-    }
-    Ok(())
-}
-
-/// The store does what is asked; whether it took effect.
-fn serve(state: &mut State, request: &Request, op: &Op) -> Result<bool, String> {
-    let current = state.document.clone();
-    let next = match op {
-        Op::Free => {
-            let mut new = LockState::new(wall());
-            new.holders.push(Holder::granted(request, None));
-            (Expected::Free { seed: wall() }).apply(current.as_deref(), &new)
-        }
-        Op::This { expected, new, .. } => Expected::This(expected).apply(current.as_deref(), new),
-        Op::Renew { beat, .. } => current.as_deref().cloned().and_then(|mut state| {
-            let is_renewed = state.renew(request.token, Beat(*beat));
-            is_renewed.then_some(state)
-        }),
-    };
-    let Some(next) = next else { return Ok(false) };
-    if let Some(current) = &current {
-        crate::promises::of_a_change(current, &next)?;
-    }
-    state.before = current;
-    state.document = Some(Rc::new(next));
-    Ok(true)
-}
-
-pub fn beat_of(holder: &Holder) -> Beat {
-    match holder.term {
-        Term::Live { beat, .. } => beat,
-        Term::Static { .. } => Beat(0),
     }
 }
 

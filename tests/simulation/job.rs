@@ -16,7 +16,8 @@ use crate::{
     op::number,
     process::{Phase, Process},
     scenario::{Fate, Job, Kind, START, lock},
-    works::{self, Handle, Part},
+    switch::Handle,
+    works::{self, Part},
 };
 
 /// How long a keeper goes on trying to give its locks back.

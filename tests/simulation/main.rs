@@ -18,6 +18,8 @@ mod progress;
 mod promises;
 mod run;
 mod scenario;
+mod switch;
+mod weather;
 mod works;
 mod world;
 

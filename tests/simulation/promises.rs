@@ -56,6 +56,7 @@ impl Inner {
                 return Err(format!("{:?} is obsolete and did not learn it", holder.token));
             }
         }
+        self.nobody_loses_what_it_relies_on(lock, &change)?;
         self.what_stands_for_a_pipeline_stays(id, &change)?;
         for waiter in after.queue.iter().filter(|w| before.waiter(w.token).is_none()) {
             self.waits_for_no_earlier_lock(waiter.token, lock)?;
@@ -68,6 +69,20 @@ impl Inner {
             Some(head) => self.is_passed_over_with_cause(head.token),
             None => Ok(()),
         }
+    }
+
+    /// By the clock of its own host, whatever its rate: a work may run until then.
+    fn nobody_loses_what_it_relies_on(&self, lock: usize, change: &Change<'_>) -> Verdict {
+        let is_gone = |h: &&Holder| !h.between && change.after.holder(h.token).is_none();
+        let (writer, replaced) = (change.request.token, change.request.replaces);
+        let others = |h: &&Holder| h.token != writer && Some(h.token) != replaced;
+        for holder in change.before.holders.iter().filter(is_gone).filter(others) {
+            let until = self.relies_until(holder.token, lock).filter(|until| self.now < *until);
+            if let Some(until) = until {
+                return Err(format!("{} lost a hold that it relies on until {until}", short(holder.token)));
+            }
+        }
+        Ok(())
     }
 
     /// What was left standing stands until its time is over, a job of its pipeline goes on with it, or one is through

@@ -15,7 +15,7 @@ use crate::{
     process::{Phase, Process},
     progress::Progress,
     scenario::{self, Fate, Job, QUIET, lock},
-    works,
+    switch,
     world::World,
 };
 
@@ -193,7 +193,7 @@ fn a_try(
                 }
                 // On its own host a retry begins with the end of what the try before it has left.
                 let replaces = if process.is_dead() && retry.host == host {
-                    if let Some(work) = works::of(&process) {
+                    if let Some(work) = switch::of(&process) {
                         work.over().await;
                     }
                     Some(token)
@@ -232,7 +232,7 @@ fn a_try(
 /// What the host does when a keeper is dead: its work is killed, and perhaps its locks are given back.
 async fn clean_up(world: &World, job: &Job, keeper: &Process, token: Token, gives_back: bool) {
     let host = world.look().processes[keeper.id].host;
-    if let Some(work) = works::of(keeper) {
+    if let Some(work) = switch::of(keeper) {
         work.abandon();
         work.over().await;
     }

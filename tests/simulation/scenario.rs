@@ -1,5 +1,5 @@
 //! What happens in one run, made from its seed alone: hosts and their clocks, who wants which locks when, what
-//! becomes of them, and how bad the network is.
+//! becomes of them.
 
 use std::{ops::Range, time::Duration};
 
@@ -10,7 +10,11 @@ use pipeline_lock::{
 };
 use uuid::Uuid;
 
-use crate::{LEASE, Real, clock::HostClock};
+use crate::{
+    LEASE, Real,
+    clock::HostClock,
+    weather::{Network, Weather},
+};
 
 /// When the simulation begins, by the store's clock.
 pub const START: u64 = 1_700_000_000_000;
@@ -37,25 +41,6 @@ pub struct HostPlan {
     pub refused: Vec<Range<Real>>,
     /// When it goes down for good.
     pub dies: Option<Real>,
-}
-
-/// How often, in a thousand, a request has which fate.
-#[derive(Clone, Copy, Default)]
-pub struct Network {
-    pub lost: u32,
-    pub reply_lost: u32,
-    pub late: u32,
-    pub twice: u32,
-    pub throttled: u32,
-    pub stale: u32,
-    /// How often a process stops just before it sends or just after it hears.
-    pub stall: u32,
-}
-
-impl Network {
-    pub fn is_well(&self) -> bool {
-        self.lost + self.reply_lost + self.late + self.twice + self.throttled + self.stale + self.stall == 0
-    }
 }
 
 #[derive(Clone)]
@@ -115,6 +100,11 @@ pub fn lock(number: usize) -> LockName {
 }
 
 impl Job {
+    /// Whether nothing goes wrong with it.
+    pub fn is_calm(&self) -> bool {
+        matches!(self.fate, Fate::Well | Fate::Cancelled(_)) && self.stalls.is_empty() && self.retry.is_none()
+    }
+
     pub fn request(&self, tries: usize, replaces: Option<Token>) -> Request {
         let (mode, limit) = match self.kind {
             Kind::Exclusive | Kind::Static(_) => (Mode::Exclusive, Limit(1)),
@@ -143,7 +133,7 @@ impl Job {
 }
 
 /// One in `n`.
-fn one_in(rng: &mut Rng, n: u32) -> bool {
+pub fn one_in(rng: &mut Rng, n: u32) -> bool {
     rng.u32(0..n) == 0
 }
 
@@ -159,24 +149,10 @@ fn some_windows(rng: &mut Rng, odds: u32, longest: Real) -> Vec<Range<Real>> {
         .collect()
 }
 
-/// How much goes wrong.
-#[derive(Clone, Copy, PartialEq)]
-enum Weather {
-    Calm,
-    Lossy,
-    Deadly,
-    Stormy,
-}
-
 pub fn from_seed(seed: u64) -> Scenario {
     let mut rng = Rng::with_seed(seed);
     let rng = &mut rng;
-    let weather = match rng.u32(0..10) {
-        0..2 => Weather::Calm,
-        2..5 => Weather::Lossy,
-        5..7 => Weather::Deadly,
-        _ => Weather::Stormy,
-    };
+    let weather = Weather::some(rng);
     let locks = if one_in(rng, 3) { rng.usize(2..4) } else { 1 };
     let base = rng.u64(950..=1000);
     let hosts: Vec<HostPlan> = (0..rng.usize(1..5)).map(|_| host(rng, weather, base)).collect();
@@ -190,23 +166,7 @@ pub fn from_seed(seed: u64) -> Scenario {
     } else {
         Vec::new()
     };
-    Scenario { network: network(rng, weather), hosts, jobs, locks, revocations }
-}
-
-fn network(rng: &mut Rng, weather: Weather) -> Network {
-    if !matches!(weather, Weather::Lossy | Weather::Stormy) {
-        return Network::default();
-    }
-    let mut some = |most: u32| if one_in(rng, 2) { rng.u32(0..most) } else { 0 };
-    Network {
-        lost: some(100),
-        reply_lost: some(150),
-        late: some(150),
-        twice: some(60),
-        throttled: some(80),
-        stale: some(400),
-        stall: some(40),
-    }
+    Scenario { network: Network::some(rng, weather), hosts, jobs, locks, revocations }
 }
 
 fn host(rng: &mut Rng, weather: Weather, base: u64) -> HostPlan {
@@ -218,8 +178,7 @@ fn host(rng: &mut Rng, weather: Weather, base: u64) -> HostPlan {
         wall_offset: rng.i64(-100_000..100_000),
         jumps,
     };
-    let lossy = matches!(weather, Weather::Lossy | Weather::Stormy);
-    let deadly = matches!(weather, Weather::Deadly | Weather::Stormy);
+    let (lossy, deadly) = (weather.is_lossy(), weather.is_deadly());
     HostPlan {
         clock,
         frozen: if deadly { some_windows(rng, 4, 45_000) } else { Vec::new() },
@@ -238,7 +197,7 @@ fn job(
     mixture: u32,
     lines: bool,
 ) -> Job {
-    let deadly = matches!(weather, Weather::Deadly | Weather::Stormy);
+    let deadly = weather.is_deadly();
     let mut wants: Vec<usize> = (0..locks).filter(|_| one_in(rng, 2)).collect();
     if wants.is_empty() {
         wants.push(rng.usize(0..locks));
@@ -294,12 +253,5 @@ fn fate(rng: &mut Rng, deadly: bool) -> Fate {
         1 | 2 if deadly => Fate::Killed { after: rng.u64(0..60_000), cleanup: rng.bool() },
         3 | 4 if deadly => Fate::KilledAtStep { step: rng.u32(1..40), cleanup: rng.bool() },
         _ => Fate::Well,
-    }
-}
-
-impl Job {
-    /// Whether nothing goes wrong with it.
-    pub fn is_calm(&self) -> bool {
-        matches!(self.fate, Fate::Well | Fate::Cancelled(_)) && self.stalls.is_empty() && self.retry.is_none()
     }
 }

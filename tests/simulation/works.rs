@@ -1,22 +1,17 @@
-//! The work of the jobs: who really runs, until when, and beside whom. It is watched over by a switch of its own
-//! host that knows no more than the deadline which the keeper has written down.
+//! The work of the jobs: who really runs, until when, and beside whom.
 
 use std::sync::Arc;
 
-use pipeline_lock::lock::{Fence, Moment};
+use pipeline_lock::lock::{Fence, Moment, Token};
 use tokio::sync::Notify;
 
 use crate::{
     GRACE, Real, Verdict,
     audit::{Claim, get_on},
     op::short,
-    process::Process,
     scenario::START,
-    world::{Inner, World},
+    world::Inner,
 };
-
-/// How much later than its keeper the switch acts, in milliseconds of its clock.
-const SLACK: Real = 500;
 
 /// How much earlier than the lease all processes of the work are to be dead.
 const BEFORE_THE_LEASE: Real = 1_000;
@@ -28,22 +23,22 @@ const SLOW_DEATH: Real = 900;
 const ABANDONED: Real = 500;
 
 #[derive(Default)]
-pub struct Works(Vec<Work>);
+pub struct Works(pub Vec<Work>);
 
 /// One job's work.
-struct Work {
+pub struct Work {
     /// The process of its keeper: its host and clock are the work's.
-    keeper: usize,
-    host: usize,
+    pub keeper: usize,
+    pub host: usize,
     /// What it takes of which locks, with which fencing number.
-    parts: Vec<Part>,
+    pub parts: Vec<Part>,
     /// The file that the keeper writes: until when each hold is proven.
-    deadlines: Vec<Option<Moment>>,
-    ends: Real,
-    is_doomed: bool,
-    has_ended: bool,
-    changed: Arc<Notify>,
-    over: Arc<Notify>,
+    pub deadlines: Vec<Option<Moment>>,
+    pub ends: Real,
+    pub is_doomed: bool,
+    pub has_ended: bool,
+    pub changed: Arc<Notify>,
+    pub over: Arc<Notify>,
 }
 
 /// A work's part of one lock.
@@ -70,7 +65,7 @@ impl Works {
 
 impl Work {
     /// Nobody watches over it.
-    fn is_static(&self) -> bool {
+    pub fn is_static(&self) -> bool {
         self.parts.iter().any(|part| part.until.is_some())
     }
 
@@ -81,10 +76,19 @@ impl Work {
 
 impl Inner {
     /// The true time at which the clock of a work's host is so many milliseconds before its deadline.
-    fn before_the_deadline(&self, work: usize, span: Real) -> Option<Real> {
+    pub fn before_the_deadline(&self, work: usize, span: Real) -> Option<Real> {
         let deadline = self.works.0[work].deadline()?;
         let span = std::time::Duration::from_millis(span);
         Some(self.plan(self.works.0[work].keeper).clock.real(Moment(deadline.0.saturating_sub(span))))
+    }
+
+    /// The true time until which the work of `token` relies on its hold, as was written down last.
+    pub fn relies_until(&self, token: Token, lock: usize) -> Option<Real> {
+        let is_part = |part: &Part| part.lock == lock && part.claim.token == token;
+        let has_part = |work: &&Work| work.parts.iter().any(is_part);
+        let work = self.works.0.iter().filter(has_part).last()?;
+        let number = work.parts.iter().position(is_part)?;
+        Some(self.plan(work.keeper).clock.real(work.deadlines[number]?))
     }
 
     /// Whether any of its processes runs now. At the moment of a thaw a switch that is due has acted.
@@ -126,7 +130,7 @@ impl Inner {
     }
 
     /// Each is the one that the store has granted, and greater than those of all who held before and could not have held beside it.
-    fn fences_grow(&self, parts: &[Part]) -> Verdict {
+    pub fn fences_grow(&self, parts: &[Part]) -> Verdict {
         for part in parts {
             let granted = self.documents.lock(part.lock).fences.get(&part.claim.token);
             if granted != Some(&part.fence) {
@@ -147,7 +151,7 @@ impl Inner {
     }
 
     /// From now on it ends by itself within the grace, and before the lease in any case.
-    fn term(&mut self, work: usize, kill_at_once: bool) {
+    pub fn term(&mut self, work: usize, kill_at_once: bool) {
         if std::mem::replace(&mut self.works.0[work].is_doomed, true) {
             return;
         }
@@ -163,139 +167,12 @@ impl Inner {
     }
 }
 
-const GRACE_MS: Real = GRACE.as_millis() as Real;
+pub const GRACE_MS: Real = GRACE.as_millis() as Real;
 
 /// Whether both are members of one pipeline's hold.
 fn is_same_hold(one: &Part, other: &Part) -> bool {
     one.claim.token == other.claim.token
         || one.claim.owner.has_members() && one.claim.owner == other.claim.owner
-}
-
-/// A work, for its keeper.
-#[derive(Clone)]
-pub struct Handle {
-    world: World,
-    work: usize,
-}
-
-impl Handle {
-    /// The work of `keeper` begins, unless its switch is due already.
-    pub fn begin(keeper: &Process, parts: Vec<Part>, deadlines: Vec<Option<Moment>>, lasts: Real) -> Self {
-        let world = keeper.world.clone();
-        let mut inner = world.look();
-        let is_over = parts.iter().any(|part| part.until.is_some_and(|until| until < START + inner.now));
-        let work = Work {
-            keeper: keeper.id,
-            host: inner.processes[keeper.id].host,
-            parts,
-            deadlines,
-            ends: inner.now + lasts,
-            is_doomed: false,
-            has_ended: false,
-            changed: Arc::default(),
-            over: Arc::default(),
-        };
-        let fair = inner.fences_grow(&work.parts);
-        inner.works.0.push(work);
-        let work = inner.works.0.len() - 1;
-        let is_due = inner.before_the_deadline(work, GRACE_MS - SLACK).is_some_and(|at| at <= inner.now);
-        if is_due || is_over {
-            inner.works.0[work].has_ended = true;
-            inner.tell(keeper.id, || "does not begin: its deadline is near".into());
-        } else {
-            let text = format!(
-                "RUNS with {}",
-                inner.works.0[work]
-                    .parts
-                    .iter()
-                    .map(|p| format!("fence {} of lock-{}", p.fence.0 % 1_000_000, p.lock))
-                    .collect::<Vec<_>>()
-                    .join(", ")
-            );
-            inner.tell(keeper.id, || text);
-            let fair = fair.and_then(|()| inner.check_runs());
-            inner.must(fair);
-        }
-        drop(inner);
-        world.ring_if_broken();
-        let handle = Self { world, work };
-        tokio::spawn(handle.clone().switch());
-        handle
-    }
-
-    /// The dead man's switch, and the end of the work itself.
-    async fn switch(self) {
-        loop {
-            let (next, frozen, changed) = {
-                let mut inner = self.world.look();
-                let (now, work) = (inner.now, self.work);
-                let host = inner.works.0[work].host;
-                let frozen = inner.scenario.hosts[host].frozen.iter();
-                let frozen = frozen.filter(|w| w.contains(&now)).map(|w| w.end).max();
-                let is_up = inner.scenario.hosts[host].dies.is_none_or(|at| now < at);
-                if let Some(end) = frozen.filter(|_| is_up && !inner.works.0[work].is_static()) {
-                    (end, true, inner.works.0[work].changed.clone())
-                } else {
-                    let due = inner.before_the_deadline(work, GRACE_MS - SLACK);
-                    if due.is_some_and(|due| due <= now) {
-                        inner.term(work, false);
-                    }
-                    let it = &mut inner.works.0[work];
-                    if it.ends <= now || it.has_ended {
-                        it.has_ended = true;
-                        it.over.notify_waiters();
-                        let keeper = it.keeper;
-                        inner.tell(keeper, || "has ended its work".into());
-                        return;
-                    }
-                    let due = due.filter(|_| !it.is_doomed).unwrap_or(Real::MAX);
-                    (it.ends.min(due), false, it.changed.clone())
-                }
-            };
-            tokio::select! {
-                biased;
-                () = changed.notified(), if !frozen => {}
-                () = self.world.until(next) => {}
-            }
-        }
-    }
-
-    /// The keeper writes down until when one of its holds is proven.
-    pub fn prove(&self, hold: usize, deadline: Option<Moment>) {
-        let mut inner = self.world.look();
-        let work = &mut inner.works.0[self.work];
-        work.deadlines[hold] = deadline;
-        work.changed.notify_one();
-    }
-
-    /// The keeper tells the work to end.
-    pub fn term(&self) {
-        self.world.look().term(self.work, false);
-    }
-
-    /// Nobody gives it a sign of life any more: it is killed.
-    pub fn abandon(&self) {
-        self.world.look().term(self.work, true);
-    }
-
-    /// Returns when all of it has ended.
-    pub async fn over(&self) {
-        let over = self.world.look().works.0[self.work].over.clone();
-        loop {
-            let notified = over.notified();
-            if self.world.look().works.0[self.work].has_ended {
-                return;
-            }
-            notified.await;
-        }
-    }
-}
-
-/// The work whose keeper is `process`, if there is one.
-pub fn of(process: &Process) -> Option<Handle> {
-    let inner = process.world.look();
-    let work = inner.works.0.iter().position(|work| work.keeper == process.id)?;
-    Some(Handle { world: process.world.clone(), work })
 }
 
 /// How a part is called in the trace.
