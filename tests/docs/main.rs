@@ -2,6 +2,7 @@
 //! somewhere, and no option is left out.
 
 mod commands;
+mod named_tests;
 mod page;
 mod session;
 
@@ -48,6 +49,14 @@ fn links_between_pages_lead_somewhere() {
             assert!(known, "{}:{line}: there is no heading for {target}", page.name);
         }
     }
+}
+
+#[test]
+fn the_tests_that_pages_name_are_there() {
+    let wrong: Vec<_> = Page::all().iter().flat_map(named_tests::missing).collect();
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+    let promises = Page::read(&page::root().join("docs/promises.md"));
+    assert!(named_tests::named(&promises).len() > 30);
 }
 
 #[test]

@@ -65,6 +65,14 @@ impl Page {
         links
     }
 
+    /// What stands between backticks outside of blocks, with its line.
+    pub fn code_spans(&self) -> Vec<(usize, String)> {
+        let spans = |(line, text): (usize, &str)| {
+            text.split('`').skip(1).step_by(2).map(|span| (line, span.to_owned())).collect::<Vec<_>>()
+        };
+        self.prose().into_iter().flat_map(spans).collect()
+    }
+
     /// The headings, as GitLab and GitHub make anchors of them.
     pub fn anchors(&self) -> Vec<String> {
         let headings = self.prose().into_iter().filter_map(|(_, line)| line.strip_prefix('#'));

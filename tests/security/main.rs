@@ -1,7 +1,6 @@
 //! What docs/security.md claims, tried by somebody who wants it to be wrong.
 
 #[path = "../harness/mod.rs"]
-#[expect(dead_code, unused_imports, reason = "one harness for several targets: this one uses a part of it")]
 mod harness;
 
 mod attacker;
