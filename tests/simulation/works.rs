@@ -86,7 +86,7 @@ impl Inner {
     pub fn relies_until(&self, token: Token, lock: usize) -> Option<Real> {
         let is_part = |part: &Part| part.lock == lock && part.claim.token == token;
         let has_part = |work: &&Work| work.parts.iter().any(is_part);
-        let work = self.works.0.iter().filter(has_part).last()?;
+        let work = self.works.0.iter().rfind(has_part)?;
         let number = work.parts.iter().position(is_part)?;
         Some(self.plan(work.keeper).clock.real(work.deadlines[number]?))
     }
