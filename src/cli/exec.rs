@@ -6,6 +6,7 @@ use std::{
     ffi::OsString,
     io::{self, IsTerminal},
     os::{fd::AsFd, unix::process::CommandExt},
+    path::Path,
     process::Command,
 };
 
@@ -57,7 +58,7 @@ pub fn run(args: ExecArgs, config: &Config) -> anyhow::Result<Exit> {
         version: VERSION,
         token,
         owner: Owner::alone(token),
-        who: job.as_ref().map_or_else(|| who_outside(&shown(&args.command)), HereJob::who),
+        who: job.as_ref().map_or_else(|| who_outside(&program_of(&args.command)), HereJob::who),
         locks: decision.locks.iter().map(wish).collect(),
         pipeline: around.pipeline().cloned(),
         beside: around.owners(),
@@ -124,9 +125,10 @@ fn environment(around: &Around) -> Vec<(OsString, OsString)> {
     of_here.chain(around).collect()
 }
 
-fn shown(command: &[OsString]) -> String {
-    let words: Vec<_> = command.iter().map(|word| word.to_string_lossy()).collect();
-    words.join(" ").chars().take(80).collect()
+/// The name of the program: others read it, and a command's words can hold secrets.
+fn program_of(command: &[OsString]) -> String {
+    let program = command.first().and_then(|program| Path::new(program).file_name());
+    program.unwrap_or_default().to_string_lossy().chars().take(80).collect()
 }
 
 /// Waits until the lock is held; the exit if it will not be.

@@ -384,8 +384,7 @@ impl Keeper {
         let mut next = sent.plus(every);
         loop {
             self.until(next, &mut mark).await;
-            beat = beat.next();
-            let (started, renewal) = self.renew(beat, lease).await;
+            let (started, renewal) = self.renew(&mut beat, lease).await;
             match renewal {
                 Ok(Renewal::Renewed(state)) => {
                     self.note_trouble(None);
@@ -416,9 +415,14 @@ impl Keeper {
 
     /// One renewal, and when it was sent. One that is not answered within a quarter of a short lease has another beside
     /// it: over another connection that may be quicker, and the lease has no room for one after the other.
-    async fn renew(&self, beat: Beat, lease: Option<Duration>) -> (Moment, Result<Renewal, StoreError>) {
+    async fn renew(&self, beat: &mut Beat, lease: Option<Duration>) -> (Moment, Result<Renewal, StoreError>) {
         let Client { store, clock, .. } = &self.client;
-        let ask = async || (clock.now(), store.renew(&self.name, self.token, beat).await);
+        // Each has a number of its own, above all before.
+        let mut ask = || {
+            *beat = beat.next();
+            let (beat, sent) = (*beat, clock.now());
+            async move { (sent, store.renew(&self.name, self.token, beat).await) }
+        };
         let first = ask();
         let Some(patience) = lease.map(|l| l / BEATS_PER_LEASE).filter(|p| *p < store.request_deadline())
         else {

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::{
     caller::start,
-    harness::{Host, LOCK, Stage},
+    harness::{Host, LOCK, Stage, eventually},
     terminal::Terminal,
 };
 
@@ -43,18 +43,23 @@ fn each_change_is_a_line() {
 #[test]
 fn programs_get_an_object_a_line() {
     let host = Host::local("");
+    let first = host.job(1).prepared();
     let watching = start(&host, &watch(&["--json"]));
-    let job = host.job(1).prepared();
-    watching.says("granted");
-    job.finish();
+    watching.says("held");
+    first.finish();
     watching.says("released");
+    let second = host.job(2).prepared();
+    watching.says("granted");
+    second.finish();
+    // Of the second one.
+    eventually("the last event", || watching.said().matches("released").count() == 2);
     watching.signal(Signal::INT);
     let text = watching.end().with_code(130).text();
     let events: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     let kinds: Vec<&str> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();
-    assert_eq!(kinds, ["granted", "released"]);
-    assert_eq!((&events[0]["lock"], &events[0]["who"]["job_id"]), (&LOCK.into(), &1.into()));
-    assert_eq!(events[0]["fence"], events[1]["fence"]);
+    assert_eq!(kinds, ["held", "released", "granted", "released"]);
+    assert_eq!((&events[2]["lock"], &events[2]["who"]["job_id"]), (&LOCK.into(), &2.into()));
+    assert_eq!(events[2]["fence"], events[3]["fence"]);
 }
 
 #[test]
