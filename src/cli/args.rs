@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub use super::operator_args::{ExplainArgs, HistoryArgs, ListArgs, ReserveArgs, UnlockArgs, WatchArgs};
 use super::{manner_args::MannerArgs, store_args::StoreArgs};
-use crate::{config::parse_duration, lock::Token};
+use crate::{config::parse_duration, keeper::TOKEN_VARIABLE, lock::Token};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -77,13 +77,14 @@ pub enum Command {
     /// The process that owns a job's locks and processes; started by the other commands
     #[command(hide = true)]
     Keeper {
-        /// The job's token.
+        /// The beginning of the job's token, for people.
         token: String,
     },
     /// Watches over what a job's script left behind; started by the run stage
     #[command(hide = true)]
     Sentinel {
-        /// The job's token.
+        /// The job's token, which is on no command line: everybody sees those.
+        #[arg(long, env = TOKEN_VARIABLE, hide_env_values = true)]
         token: Token,
         /// The state folder.
         state: PathBuf,

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     host::clock::{BootTime, BootTimer},
-    keeper::{Ask, Connection, JobFolder, bury_now, without_the_job},
+    keeper::{Ask, Connection, JobFolder, TOKEN_VARIABLE, bury_now, without_the_job},
     lock::Token,
 };
 
@@ -58,7 +58,6 @@ impl Sentinel {
         command
             .arg0("pipeline-lock")
             .arg("sentinel")
-            .arg(self.token.to_string())
             .arg(&self.state)
             .arg(self.kill_grace.as_millis().to_string())
             .args(&self.cgroup)
@@ -67,6 +66,7 @@ impl Sentinel {
             .stdout(Stdio::null())
             .stderr(Stdio::from(log));
         without_the_job(&mut command);
+        command.env(TOKEN_VARIABLE, self.token.to_string());
         // SAFETY: the closure runs between fork and exec and makes one system call; it allocates nothing.
         unsafe {
             command.pre_exec(|| Ok(rustix::process::setsid().map(drop)?));

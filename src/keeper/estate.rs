@@ -47,7 +47,9 @@ impl Estate {
     /// Sets everything up. Where that can't be done nothing is left: no stage will come to clean up.
     pub(super) fn open(launch: &Launch) -> anyhow::Result<(Self, UnixListener)> {
         let folder = JobFolder::of(&launch.state, launch.token);
-        let cgroup = Cgroup::create(launch.token.uuid());
+        // Everybody sees the names of cgroups: from this one nobody learns the token, by which a job's processes are known.
+        let name = uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, launch.token.uuid().as_bytes());
+        let cgroup = Cgroup::create(name);
         let marker = Marker { name: MARKER.into(), value: launch.token.to_string() };
         let tree = JobTree { cgroup, root: Some(ProcId::me()), marker: Some(marker), ..JobTree::default() };
         let mut estate = Self {

@@ -57,7 +57,7 @@ fn start(launch: &Launch, rites: Option<&CommandBlock>, folder: &JobFolder) -> i
     command
         .arg0("pipeline-lock")
         .arg("keeper")
-        .arg(launch.token.to_string())
+        .arg(launch.token.short())
         .current_dir("/")
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .stdout(Stdio::from(log.try_clone()?))

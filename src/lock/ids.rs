@@ -17,6 +17,11 @@ impl Token {
         Self(uuid)
     }
 
+    /// Its beginning, for people: enough to find it in a list, and not to know it.
+    pub fn short(self) -> String {
+        self.to_string()[..8].to_owned()
+    }
+
     /// The UUID, for file names and process markers.
     pub const fn uuid(self) -> Uuid {
         self.0

@@ -70,7 +70,7 @@ impl Attempt {
     /// The job's living keeper.
     #[track_caller]
     pub fn keeper(&self) -> Process {
-        let args = ["keeper".to_owned(), self.token()];
+        let args = ["keeper".to_owned(), self.token()[..8].to_owned()];
         let keeper = Process::all().into_iter().find(|process| process.args().get(1..) == Some(&args));
         keeper.expect("the job's keeper lives")
     }

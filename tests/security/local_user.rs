@@ -109,6 +109,37 @@ fn another_user_reads_writes_and_reaches_nothing() {
     host.is_clean_soon();
 }
 
+/// The mark of a job's processes is its token: who knew it could mark processes of their own, for which its lock would wait.
+#[test]
+fn nothing_that_everybody_sees_tells_a_jobs_token() {
+    let host = Host::dynamodb("");
+    let job = host.job(1).prepared();
+    let left = format!("setsid sleep 600 </dev/null >/dev/null 2>&1 & {}", host.tells("left", "$!"));
+    job.script_ends(&left).with_code(0);
+    let waits = host.job(2).attempt();
+    let waiting = waits.prepare();
+    host.until_queued(&[2]);
+    let run = job.run("build_script", &host.gate("runs"));
+    host.until_reached("runs");
+    let processes = host.processes();
+    let is =
+        |word: &str| processes.iter().any(|process| process.args().get(1).is_some_and(|arg| arg == word));
+    assert!(is("keeper") && is("sentinel"), "{processes:?}");
+    for process in &processes {
+        let cgroups = fs::read_to_string(format!("/proc/{}/cgroup", process.pid)).unwrap();
+        let shown = process.args().join(" ") + &cgroups;
+        for token in [job.token(), waits.token()] {
+            assert!(!shown.contains(&token), "everybody sees it: {shown}");
+        }
+    }
+    host.open("runs");
+    run.end().with_code(0);
+    job.finish();
+    waiting.end().with_code(0);
+    waits.finish();
+    host.is_clean_soon();
+}
+
 #[test]
 fn the_keeper_refuses_another_user_whatever_the_sockets_mode() {
     if !is_root() {
