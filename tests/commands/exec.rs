@@ -86,7 +86,7 @@ fn the_second_waits_for_the_first_and_says_for_whom() {
     first.end().with_code(0);
     let ended = second.end().with_code(0);
     assert_eq!(ended.text(), "second\n", "only the command writes to standard output");
-    ended.with_text(&["Waiting for lock", "job sh -c", "by runner", "place 1 of 1"]);
+    ended.with_text(&["Waiting for lock", "job sh, by runner", "place 1 of 1"]);
     host.is_clean_soon();
 }
 
@@ -96,7 +96,7 @@ fn without_waiting_a_held_lock_is_an_error_that_names_its_holder() {
     let first = start(&host, &shell(&host.gate("first")));
     host.until_reached("first");
     let args = [&["exec", "--wait", "0"][..], &shell("echo never")[1..]].concat();
-    let ended = host.run(&args).with_code(1).with_text(&[LOCK, "held by sh -c"]);
+    let ended = host.run(&args).with_code(1).with_text(&[LOCK, "held by sh · runner"]);
     assert_eq!(ended.text(), "");
     let args = [&["exec", "--wait", "1s"][..], &shell("echo never")[1..]].concat();
     host.run(&args).with_code(1).with_text(&["not free within 1 s"]);
