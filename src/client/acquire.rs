@@ -6,8 +6,8 @@ use std::time::Duration;
 use tracing::{debug, info, warn};
 
 use super::{
-    AcquireError, AcquireOptions, Client, Held, Hold, Progress, Waiting, here::Graves, hold::Grant,
-    pace::Pace, rings, since::by_the_stores_clock,
+    AcquireError, AcquireOptions, Client, Held, Hold, Progress, Waiting, crush::Crush, here::Graves,
+    hold::Grant, pace::Pace, rings, since::by_the_stores_clock,
 };
 use crate::{
     host::{bell::BellWatch, places::Place},
@@ -79,6 +79,7 @@ struct Acquire<'a, F> {
     /// One of the host's places for those who wait.
     place: Option<Place>,
     pace: Pace,
+    crush: Crush,
 }
 
 /// A store that does not answer.
@@ -126,6 +127,7 @@ impl<'a, F: FnMut(Progress) + Send> Acquire<'a, F> {
             trouble: None,
             place: None,
             pace: Pace::default(),
+            crush: Crush::default(),
         }
     }
 
@@ -229,7 +231,7 @@ impl<'a, F: FnMut(Progress) + Send> Acquire<'a, F> {
         self.picks_up |= outcome == Outcome::Granted && current.holders.iter().any(standing);
         let sent = self.client.clock.now();
         let state = match self.swap(Expected::This(&current), &next).await? {
-            Swap::Conflict(current) => return Ok(Step::See(current)),
+            Swap::Conflict(other) => return self.outrun(&current, &next, other).await,
             Swap::Swapped(state) => state,
         };
         self.graves.close(&state);
@@ -252,6 +254,19 @@ impl<'a, F: FnMut(Progress) + Send> Acquire<'a, F> {
             Outcome::QueueFull(full) => Err(self.queue_full(&state, full)),
             Outcome::Obsolete { by } => Err(AcquireError::Obsolete { name: self.name.clone(), by }),
         }
+    }
+
+    /// Another write was quicker. In a crush others go first, and what they have written is looked at then.
+    async fn outrun(
+        &mut self,
+        before: &LockState,
+        next: &LockState,
+        current: Option<LockState>,
+    ) -> Result<Step, AcquireError> {
+        let Some(pause) = self.crush.lost(before, next) else { return Ok(Step::See(current)) };
+        let clock = &self.client.clock;
+        clock.sleep_until(clock.now().plus(pause)).await;
+        self.look(Consistency::Strong).await
     }
 
     /// Before it gets into a queue: whether it may wait at all.

@@ -2,7 +2,7 @@
 
 use std::{fmt, path::Path, sync::Arc};
 
-use super::{Clock, Here, HostClock, history::Recorder, unsettled::Unsettled};
+use super::{Clock, Here, HostClock, crush::Crush, history::Recorder, unsettled::Unsettled};
 use crate::{
     lock::{LockName, LockState},
     store::{Consistency, Expected, LocalStore, Store, StoreError, Swap},
@@ -72,6 +72,7 @@ impl Client {
             Some(state) => Some(state),
             None => self.store.read(name, Consistency::Strong).await?,
         };
+        let mut crush = Crush::default();
         loop {
             let Some(before) = current else { return Ok(None) };
             let mut next = before.clone();
@@ -85,6 +86,10 @@ impl Client {
                     return Ok(Some(state));
                 }
                 Swap::Conflict(other) => current = other,
+            }
+            if let Some(pause) = crush.lost(&before, &next) {
+                self.clock.sleep_until(self.clock.now().plus(pause)).await;
+                current = self.store.read(name, Consistency::Strong).await?;
             }
         }
     }

@@ -158,7 +158,7 @@ pub fn humane(duration: Duration) -> String {
 
 fn full_of(waiting: usize, full: Full) -> String {
     match full {
-        Full::Bytes => format!("{waiting} wait"),
+        Full::Bytes => format!("{waiting} wait, and its document has room for no more"),
         Full::Count(most) => format!("{waiting} wait, `max_queue` is {most}"),
     }
 }

@@ -5,6 +5,7 @@ mod acquiring;
 mod builder;
 mod client_handle;
 mod clock;
+mod crush;
 mod error;
 mod guard;
 mod here;

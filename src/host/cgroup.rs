@@ -3,19 +3,21 @@
 
 use std::fs;
 use std::io::{self, ErrorKind};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
 use uuid::Uuid;
 
+use super::cgroup_claim;
 use super::cgroup_door::Door;
 use super::cgroup_mount;
 use super::clock::BootTime;
 use super::process::Pid;
 
 /// How the name of each of our cgroups begins.
-const PREFIX: &str = "pipeline-lock-";
+const PREFIX: &str = "pipeline-lock-job-";
 
 /// `f_type` of the cgroup v2 filesystem (`CGROUP2_SUPER_MAGIC` in linux/magic.h).
 const CGROUP2_MAGIC: u64 = 0x6367_7270;
@@ -30,21 +32,35 @@ pub struct Cgroup {
 }
 
 impl Cgroup {
-    /// Makes the cgroup of `token` below that of this process; none where that is not possible: no cgroup v2, a
-    /// read-only mount (most containers), no permission (a service without `Delegate=yes` that is not root).
+    /// Makes the cgroup of `token` below that of this process, claimed until the descriptor is closed; none where that
+    /// is not possible: no cgroup v2, a read-only mount (most containers), no permission (a service without
+    /// `Delegate=yes` that is not root).
     #[must_use]
-    pub fn create(token: Uuid) -> Option<Self> {
+    pub fn create(token: Uuid) -> Option<(Self, OwnedFd)> {
         let Some(parent) = cgroup_mount::own_cgroup() else {
             tracing::debug!("no cgroup v2 for the job: this process is in none that it can see");
             return None;
         };
         let path = parent.join(format!("{PREFIX}{token}"));
-        match fs::create_dir(&path) {
-            Ok(()) => Some(Self { path }),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => Some(Self { path }),
+        match cgroup_claim::make(&path) {
+            Ok(claim) => Some((Self { path }, claim)),
             Err(error) => {
                 tracing::debug!(path = %path.display(), %error, "no cgroup v2 for the job");
                 None
+            }
+        }
+    }
+
+    /// Removes those beside this one whose keepers are dead and in which nobody lives: of a keeper that died before it
+    /// had said what it has, or that nobody buried.
+    pub fn remove_forsaken(&self) {
+        let beside = self.path.parent().and_then(|parent| fs::read_dir(parent).ok());
+        for path in beside.into_iter().flatten().flatten().map(|entry| entry.path()) {
+            if is_ours(&path)
+                && let Ok(Some(_claim)) = cgroup_claim::of_the_dead(&path)
+                && (Self { path: path.clone() }).try_remove().is_ok()
+            {
+                tracing::info!(path = %path.display(), "the cgroup of a dead keeper is removed");
             }
         }
     }
@@ -53,8 +69,7 @@ impl Cgroup {
     /// so that no record, however broken, makes anyone kill a stranger.
     #[must_use]
     pub fn open(path: &Path) -> Option<Self> {
-        let token = path.file_name()?.to_str()?.strip_prefix(PREFIX)?;
-        Uuid::parse_str(token).ok()?;
+        is_ours(path).then_some(())?;
         let filesystem = rustix::fs::statfs(path).ok()?;
         let is_cgroup = u64::try_from(filesystem.f_type).is_ok_and(|magic| magic == CGROUP2_MAGIC);
         (is_cgroup && path.is_absolute()).then(|| Self { path: path.to_owned() })
@@ -157,6 +172,12 @@ impl Cgroup {
     }
 }
 
+/// Whether a cgroup at `path` would be one of ours, by its name.
+fn is_ours(path: &Path) -> bool {
+    let token = path.file_name().and_then(|name| name.to_str()?.strip_prefix(PREFIX));
+    token.is_some_and(|token| Uuid::parse_str(token).is_ok())
+}
+
 /// `top` and all directories below it, each after the one that holds it.
 fn subtree(top: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = vec![top.to_owned()];
@@ -239,6 +260,25 @@ mod tests {
             assert!(cgroup.pids().unwrap().is_empty());
             assert!(!cgroup.is_populated().unwrap());
             cgroup.remove(BootTime::now()).expect("one that is gone is removed");
+        });
+    }
+
+    #[test]
+    fn a_cgroup_is_forsaken_when_its_keeper_is_dead_and_nobody_lives_in_it() {
+        with_cgroup(|cgroup| {
+            let make = || Cgroup::create(Uuid::new_v4()).unwrap();
+            let ((claimed, claim), (lived_in, dead), (forsaken, gone)) = (make(), make(), make());
+            let child = sleeper_in(&lived_in, "exec sleep 600");
+            eventually("it is in", || lived_in.is_populated().unwrap());
+            drop((dead, gone));
+            cgroup.remove_forsaken();
+            assert!(!forsaken.path().exists());
+            assert!(cgroup.path().exists() && claimed.path().exists() && lived_in.path().exists());
+            drop((claim, child));
+            eventually("the other two are forsaken as well", || {
+                cgroup.remove_forsaken();
+                !claimed.path().exists() && !lived_in.path().exists()
+            });
         });
     }
 

@@ -6,7 +6,10 @@
 use std::io;
 use std::ops::{Add, AddAssign};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::sync::OnceLock;
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicUsize, Ordering},
+};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::time::{
@@ -19,6 +22,13 @@ use super::async_fd::watch_readable;
 
 /// How often a sleeper looks at the clock where it can have no timer of the kernel.
 const COARSE_TICK: Duration = Duration::from_millis(500);
+
+/// How many sleepers of a process have a timer of the kernel at most, a descriptor each: a process that holds a
+/// thousand locks needs its descriptors for other things.
+const MOST_TIMERS: usize = 64;
+
+/// How many have one now.
+static TIMERS: AtomicUsize = AtomicUsize::new(0);
 
 /// A moment of this boot of this host: the time since boot on `CLOCK_BOOTTIME`, time in suspend included.
 ///
@@ -147,8 +157,8 @@ impl AsRawFd for BootTimer {
 
 /// Waits until `at`, on `CLOCK_BOOTTIME`: a machine that was suspended past that moment sees it as it wakes.
 ///
-/// Dropping the future drops the timer. Where the kernel gives no timer (too many open files) it looks at the
-/// clock twice a second.
+/// Dropping the future drops the timer. Where the kernel gives no timer (too many open files), or where many sleep in
+/// this process already, it looks at the clock twice a second.
 ///
 /// # Panics
 /// Outside of a tokio runtime with I/O and time enabled.
@@ -156,12 +166,9 @@ pub async fn sleep_until(at: BootTime) {
     if BootTime::now() >= at {
         return;
     }
-    let timer = BootTimer::at(at).and_then(|timer| watch_readable(timer.0));
-    let outcome = match timer {
-        Ok(timer) => timer.readable().await.map(drop),
-        Err(error) => Err(error),
-    };
-    if let Err(error) = outcome {
+    if let Some(_seat) = Seat::take()
+        && let Err(error) = sleep_by_the_kernel(at).await
+    {
         tracing::debug!(%error, "no timer of the kernel, looking at the clock instead");
     }
     loop {
@@ -170,6 +177,27 @@ pub async fn sleep_until(at: BootTime) {
             return;
         }
         tokio::time::sleep(left.min(COARSE_TICK)).await;
+    }
+}
+
+async fn sleep_by_the_kernel(at: BootTime) -> io::Result<()> {
+    let timer = watch_readable(BootTimer::at(at)?.0)?;
+    timer.readable().await.map(drop)
+}
+
+/// One of the [`MOST_TIMERS`] of this process, until it is dropped.
+struct Seat;
+
+impl Seat {
+    fn take() -> Option<Self> {
+        let one_more = |taken| (taken < MOST_TIMERS).then_some(taken + 1);
+        TIMERS.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok().map(|_| Self)
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        TIMERS.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -253,6 +281,19 @@ mod tests {
         tokio::time::timeout(Duration::from_secs(20), sleep_until(at)).await.expect("it ends");
         assert!(BootTime::now() >= at);
         sleep_until(BootTime::from_boot(Duration::ZERO)).await;
+    }
+
+    #[tokio::test]
+    async fn many_sleepers_share_few_timers_and_all_wake_at_their_moments() {
+        let open = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+        let (before, at) = (open(), BootTime::now() + Duration::from_millis(300));
+        let sleepers: Vec<_> = (0..500).map(|_| tokio::spawn(sleep_until(at))).collect();
+        tokio::task::yield_now().await;
+        assert!(open() < before + 400, "{} descriptors more", open() - before);
+        for sleeper in sleepers {
+            sleeper.await.unwrap();
+        }
+        assert!(BootTime::now() >= at);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 pub mod async_fd;
 pub mod bell;
 pub mod cgroup;
+mod cgroup_claim;
 pub mod cgroup_door;
 mod cgroup_mount;
 pub mod clock;

@@ -168,7 +168,7 @@ pub fn with_cgroup(body: impl FnOnce(&Cgroup)) {
     let writable =
         own_cgroup().is_some_and(|own| rustix::fs::access(&own, rustix::fs::Access::WRITE_OK).is_ok());
     match Cgroup::create(uuid::Uuid::new_v4()) {
-        Some(cgroup) => body(&Owned(cgroup).0),
+        Some((cgroup, _claim)) => body(&Owned(cgroup).0),
         None => assert!(!writable, "the own cgroup is writable, and yet none was made"),
     }
 }

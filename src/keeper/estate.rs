@@ -1,6 +1,9 @@
 //! What a keeper has on its host while it lives: its folder, its presence, the job's cgroup.
 
-use std::{fs, os::unix::net::UnixListener};
+use std::{
+    fs,
+    os::{fd::OwnedFd, unix::net::UnixListener},
+};
 
 use anyhow::Context;
 use tracing::{debug, warn};
@@ -38,6 +41,8 @@ pub(super) struct Estate {
     presence: Option<Present>,
     deadline: Option<Deadline>,
     tree: JobTree,
+    /// As long as it is open the job's cgroup is not taken for a dead keeper's.
+    _claim: Option<OwnedFd>,
     before: Before,
     /// The command that runs, and what those that have ended left behind.
     known: Vec<ProcId>,
@@ -49,7 +54,7 @@ impl Estate {
         let folder = JobFolder::of(&launch.state, launch.token);
         // Everybody sees the names of cgroups: from this one nobody learns the token, by which a job's processes are known.
         let name = uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, launch.token.uuid().as_bytes());
-        let cgroup = Cgroup::create(name);
+        let (cgroup, claim) = Cgroup::create(name).unzip();
         let marker = Marker { name: MARKER.into(), value: launch.token.to_string() };
         let tree = JobTree { cgroup, root: Some(ProcId::me()), marker: Some(marker), ..JobTree::default() };
         let mut estate = Self {
@@ -59,11 +64,15 @@ impl Estate {
             presence: None,
             deadline: None,
             tree,
+            _claim: claim,
             before: less_likely_to_be_killed(),
             known: Vec::new(),
         };
         match estate.appear(launch) {
-            Ok(listener) => Ok((estate, listener)),
+            Ok(listener) => {
+                estate.cgroup().iter().for_each(|cgroup| cgroup.remove_forsaken());
+                Ok((estate, listener))
+            }
             Err(cause) => {
                 estate.close();
                 Err(cause)

@@ -76,7 +76,10 @@ impl Watch {
             .collect();
         self.leased = seen;
         let holders: Vec<Token> = state.holders.iter().map(|h| h.token).collect();
-        if self.holders_since.is_none() || self.holders != holders {
+        // A grant since the last look says that what looks the same is not: a lock that is free each time was held
+        // meanwhile.
+        let is_anew = self.fence.is_some_and(|last| state.fence > last);
+        if self.holders_since.is_none() || self.holders != holders || is_anew {
             (self.holders, self.holders_since) = (holders, Some(now));
         }
         if self.is_newest(state) {

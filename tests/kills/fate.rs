@@ -26,7 +26,7 @@ pub enum Fate {
     GoesOn,
     /// It ends by the fault: its script never gets further.
     Ends,
-    /// It lost its place or kept it for a retry: the next job comes before it or after it.
+    /// One or the other, by chance: both are right.
     Either,
 }
 
@@ -56,6 +56,8 @@ impl Cell {
             // Whatever is done to them, they don't hold the lock, nor does anybody wait for them but the runner.
             (Moment::Ending | Moment::Released, ..) => Ends,
             (_, Who::Child | Who::Stray | Who::Sentinel, _) => GoesOn,
+            // bash leaves an INT to its command now and then, and goes on.
+            (_, Who::Run, Fault::Int) => Either,
             // Its shell waits for the command in front of it, whatever it is told.
             (_, Who::Shell, Fault::Kill) => Ends,
             (_, Who::Shell, _) => GoesOn,
@@ -65,6 +67,7 @@ impl Cell {
             (Moment::Waiting, Who::Prepare, Fault::Kill) => GoesOn,
             // It drains: what runs comes to its end.
             (Moment::Running, Who::Keeper, Fault::Term | Fault::Int) => GoesOn,
+            // The retry comes before the place is given up, or after.
             (Moment::Waiting, Who::Keeper, Fault::Kill) => Either,
             // Nothing is held yet that could be lost meanwhile.
             (Moment::Waiting, Who::Keeper, Fault::Stop) => GoesOn,

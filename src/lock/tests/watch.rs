@@ -147,3 +147,19 @@ fn nobody_sleeps_through_a_passing_that_is_due() {
         assert_eq!(now, at(15 + place as u64 - 1));
     }
 }
+
+#[test]
+fn a_lock_that_is_free_at_each_look_but_was_held_meanwhile_is_looked_at_often() {
+    let mut state = lock(&[&job(1), &job(2), &job(3), &job(4)]);
+    state.release(token(1));
+    let mut watch = Watch::default();
+    watch.observe(&state, at(0));
+    watch.observe(&state, at(8));
+    let long = watch.next_look(2, at(8));
+    assert!(long >= Duration::from_secs(4), "nobody has held it for a while: {long:?}");
+    assert_eq!(ask(&mut state, &job(2)), Outcome::Granted);
+    state.release(token(2));
+    watch.observe(&state, at(9));
+    let short = watch.next_look(2, at(9));
+    assert!(short <= Duration::from_millis(300), "jobs are short here: {short:?}");
+}
