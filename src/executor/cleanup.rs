@@ -33,7 +33,8 @@ pub fn cleanup(environment: &StageEnvironment) -> StageExit {
         return StageExit::Success;
     };
     if !folder.exists() {
-        return StageExit::Success;
+        // Its keeper has ended in good order, or whoever watched over it has ended the job in its stead.
+        return report(&Farewell::default());
     }
     match end(&folder, token) {
         Ok(farewell) => report(&farewell),
@@ -127,6 +128,9 @@ fn report(farewell: &Farewell) -> StageExit {
     }
     if farewell.parked {
         report::say("pipeline-lock: the place in the queue is kept for a retry");
+    }
+    if farewell.is_empty_handed() {
+        report::say("pipeline-lock: nothing to release: the job had no lock, or it was given back before");
     }
     if farewell.ended > 0 {
         let names = farewell.names.join(", ");

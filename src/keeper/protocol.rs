@@ -234,6 +234,13 @@ pub struct Farewell {
     pub cleaned: Option<Cleaned>,
 }
 
+impl Farewell {
+    /// Whether there was no lock to give back, nor a place to keep.
+    pub const fn is_empty_handed(&self) -> bool {
+        self.released.is_empty() && self.kept.is_empty() && self.failed.is_empty() && !self.parked
+    }
+}
+
 /// What became of a wrapped driver's cleanup.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Cleaned {

@@ -128,7 +128,11 @@ fn a_keeper_killed_between_the_stages_is_buried_by_cleanup(host: &Host) {
     job.script_ends(&format!("setsid sleep 600 >/dev/null & {}", host.tells("left", "$!"))).with_code(0);
     let left = host.told("left");
     job.keeper().signal(Signal::KILL);
-    job.finish().with_text(&["gitlab.example.com/shop/web is released"]);
+    let said = job.finish();
+    // By cleanup; under a lease the sentinel may have been quicker, and cleanup says so.
+    if host.site.local || !said.text().contains("it was given back before") {
+        said.with_text(&["gitlab.example.com/shop/web is released"]);
+    }
     assert!(!left.lives());
     host.is_clean_soon();
 }

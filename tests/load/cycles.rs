@@ -26,7 +26,7 @@ fn folder() -> tempfile::TempDir {
 
 #[tokio::test]
 async fn ten_thousand_cycles_in_a_file_leave_memory_and_descriptors_as_they_were() {
-    let _alone = alone();
+    let _alone = alone().await;
     let folder = folder();
     let client = Client::local(folder.path().join("locks.db")).await.unwrap();
     cycles("a file", &client, 10_000).await;
@@ -37,13 +37,13 @@ async fn ten_thousand_cycles_in_a_file_leave_memory_and_descriptors_as_they_were
 
 #[tokio::test]
 async fn ten_thousand_cycles_in_memory_leave_memory_and_descriptors_as_they_were() {
-    let _alone = alone();
+    let _alone = alone().await;
     cycles("memory", &Client::new(Arc::new(MemoryStore::new()), None), 10_000).await;
 }
 
 #[tokio::test]
 async fn a_thousand_cycles_in_a_table_leave_memory_and_descriptors_as_they_were() {
-    let _alone = alone();
+    let _alone = alone().await;
     cycles("a table", &Client::new(table().await, None), 1_000).await;
 }
 

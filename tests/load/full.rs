@@ -73,7 +73,7 @@ fn a_thousand_waiters_with_real_names_fit_and_the_longest_names_are_cut() {
 
 #[tokio::test]
 async fn a_full_item_is_taken_by_the_table_and_all_who_are_in_it_go_on() {
-    let _alone = alone();
+    let _alone = alone().await;
     let store = table().await;
     let (state, _) = filled(longest);
     let made = store.swap(&name(), Expected::Free { seed: EpochMs(1) }, &state).await.unwrap();

@@ -31,7 +31,7 @@ const RENEWED_EVERY: Duration = Duration::from_secs(15);
 
 #[tokio::test]
 async fn a_thousand_locks_in_a_table_are_renewed_four_times_in_a_lease() {
-    let _alone = alone();
+    let _alone = alone().await;
     let meter = Metered::over(table().await, Duration::ZERO);
     let client = Client::new(meter.clone(), None);
     let before = Usage::now();
@@ -55,7 +55,7 @@ async fn a_thousand_locks_in_a_table_are_renewed_four_times_in_a_lease() {
 
 #[tokio::test]
 async fn a_thousand_locks_in_a_file_need_nothing_to_be_written() {
-    let _alone = alone();
+    let _alone = alone().await;
     let file = File::new();
     let before = Usage::now();
     let holds = all_held(&file.client).await;

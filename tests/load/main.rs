@@ -12,20 +12,20 @@ mod waiters;
 
 use std::{
     io::{self, Write},
-    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use pipeline_lock::lock::{Beat, Owner, Request, Term, Token, Who};
+use tokio::sync::{Mutex, MutexGuard};
 use uuid::Uuid;
 
 /// The lease of the holds here: the usual one.
 const LEASE: Duration = Duration::from_secs(60);
 
 /// One test has the process for itself: what it measures is the process's.
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+async fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::const_new(());
+    ALONE.lock().await
 }
 
 /// Prints a figure, past the test's own capture of its output.

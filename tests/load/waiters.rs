@@ -144,7 +144,7 @@ async fn those_who_come_at_once_get_into_the_queue_by_a_few_writes_each() {
     const WAITERS: u64 = 120;
     /// If each that loses tried again at once it would be half as many as there are waiters.
     const WRITES: u64 = 25;
-    let _alone = alone();
+    let _alone = alone().await;
     let table = Table::new();
     let (looker, began) = (table.client(), Instant::now());
     let held = holder(&looker).await;
@@ -168,7 +168,7 @@ async fn those_who_come_at_once_get_into_the_queue_by_a_few_writes_each() {
 async fn a_thousand_waiters_of_a_table_ask_a_hundred_times_a_second() {
     const WAITERS: u64 = 1_000;
     const SPAN: Duration = Duration::from_secs(10);
-    let _alone = alone();
+    let _alone = alone().await;
     let table = Table::new();
     let looker = table.client();
     let _held = holder(&looker).await;
@@ -196,7 +196,7 @@ async fn a_thousand_waiters_of_a_table_ask_a_hundred_times_a_second() {
 #[tokio::test(start_paused = true)]
 async fn the_waiters_of_a_table_are_served_in_their_order() {
     const WAITERS: u64 = 250;
-    let _alone = alone();
+    let _alone = alone().await;
     let table = Table::new();
     let looker = table.client();
     let held = holder(&looker).await;
@@ -213,7 +213,7 @@ async fn the_waiters_of_a_table_are_served_in_their_order() {
 #[tokio::test]
 async fn the_waiters_of_one_host_are_served_in_their_order() {
     const WAITERS: u64 = 100;
-    let _alone = alone();
+    let _alone = alone().await;
     let file = File::new();
     let held = holder(&file.client).await;
     let before = descriptors();
