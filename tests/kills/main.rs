@@ -3,7 +3,6 @@
 //! left out with a reason, and the test prints what became of each.
 
 #[path = "../harness/mod.rs"]
-#[expect(dead_code, unused_imports, reason = "other tests need more of it")]
 mod harness;
 
 mod cell;
