@@ -11,7 +11,7 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use super::{AcquireOptions, Client, Clock, Given, Parting, ReleaseError};
+use super::{AcquireOptions, Client, Given, HoldWatcher, Parting, ReleaseError};
 use crate::{
     lock::{Beat, Ending, Fence, How, LockName, LockState, Moment, Owner, Request, Standing, Term, Token},
     store::{Liveness, Renewal, StoreError},
@@ -231,11 +231,13 @@ impl Hold {
 
     /// A watcher of this hold, for another task.
     pub fn watcher(&self) -> HoldWatcher {
-        HoldWatcher {
-            status: self.status.clone(),
-            clock: self.keeper.client.clock.clone(),
-            trouble: self.keeper.trouble.subscribe(),
-        }
+        let Client { store, clock, .. } = &self.keeper.client;
+        HoldWatcher::new(
+            self.status.clone(),
+            self.keeper.trouble.subscribe(),
+            clock.clone(),
+            store.describe(),
+        )
     }
 
     /// As [`HoldWatcher::lost`].
@@ -307,49 +309,6 @@ impl Hold {
         let Keeper { client, name, token, .. } = &self.keeper;
         let known = Some(self.keeper.known());
         client.give_back(name, *token, known, parting, self.deadline()).await
-    }
-}
-
-/// Watches a hold, apart from whoever owns it.
-#[derive(Clone)]
-pub struct HoldWatcher {
-    status: watch::Receiver<HoldStatus>,
-    clock: Arc<dyn Clock>,
-    trouble: watch::Receiver<Option<String>>,
-}
-
-impl HoldWatcher {
-    /// Returns when the hold is not to go on, and at least `margin` before its lease ends; at once if that is
-    /// so already. Never returns for a hold that was released.
-    pub async fn lost(mut self, margin: Duration) -> Loss {
-        loop {
-            let deadline = match self.status.borrow_and_update().clone() {
-                HoldStatus::Lost { loss, .. } => return loss,
-                HoldStatus::Held { deadline } => deadline,
-            };
-            let last = deadline.map(|deadline| Moment(deadline.0.saturating_sub(margin)));
-            if let (Some(deadline), Some(last)) = (deadline, last)
-                && self.clock.now() >= last
-            {
-                return Loss::Expiring { deadline, cause: self.cause() };
-            }
-            let clock = self.clock.clone();
-            let over = async move {
-                match last {
-                    Some(last) => clock.sleep_until(last).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                biased;
-                changed = self.status.changed() => if changed.is_err() { std::future::pending().await },
-                () = over => {}
-            }
-        }
-    }
-
-    fn cause(&self) -> String {
-        self.trouble.borrow().clone().unwrap_or_else(|| "no renewal was answered".into())
     }
 }
 
