@@ -107,7 +107,7 @@ fn ends_by_itself(state: &LockState) -> bool {
 pub struct Audit {
     last_fence: Option<Fence>,
     /// When each live holder's beat was first there.
-    beats: BTreeMap<Token, (Beat, Real)>,
+    pub beats: BTreeMap<Token, (Beat, Real)>,
 }
 
 impl Audit {
@@ -177,9 +177,11 @@ impl Audit {
 
     fn note_beats(&mut self, change: &Change<'_>) {
         self.beats.retain(|token, _| change.after.holder(*token).is_some());
+        let granted: Vec<Token> = change.granted().map(|h| h.token).collect();
+        let is_new = |holder: &Holder| granted.contains(&holder.token);
         for holder in &change.after.holders {
             if let Term::Live { beat, .. } = holder.term
-                && self.beats.get(&holder.token).is_none_or(|(last, _)| *last != beat)
+                && self.beats.get(&holder.token).is_none_or(|(last, _)| *last != beat || is_new(holder))
             {
                 self.beats.insert(holder.token, (beat, change.at));
             }

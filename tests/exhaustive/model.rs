@@ -32,17 +32,6 @@ pub struct World {
     pub leave: bool,
 }
 
-impl World {
-    /// Whether somebody can wait behind another one who waits, and so pass it over.
-    pub fn has_two_who_wait(&self) -> bool {
-        let places = match self.clients[0] {
-            Wish::OneOf(places) => places as usize,
-            Wish::Alone | Wish::Shared | Wish::Member => 1,
-        };
-        self.clients.len() > places + usize::from(self.tries == 1)
-    }
-}
-
 /// What a client asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wish {

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use pipeline_lock::lock::{LockState, Mode, Owner, Token};
+use pipeline_lock::lock::{Holder, LockState, Mode, Owner, Token};
 
 use crate::model::{State, World, client_of, request, token};
 
-/// Fencing numbers grow, revisions grow, nobody's number changes, and no holder's slot is another's.
+/// Fencing numbers grow, revisions grow, nobody's number changes, grants are in turn, and no holder's slot is
+/// another's.
 pub fn of_a_change(before: &LockState, after: &LockState) -> Result<(), String> {
     if after.rev <= before.rev {
         return Err(format!("revision {} follows {}", after.rev, before.rev));
@@ -21,6 +22,7 @@ pub fn of_a_change(before: &LockState, after: &LockState) -> Result<(), String> 
             return Err(format!("{:?} has fence {fence} after {}", holder.token, before.fence));
         }
     }
+    in_turn(before, after)?;
     let holds: BTreeSet<(String, u32)> =
         after.holders.iter().map(|h| (hold(&h.owner, h.token), h.slot)).collect();
     let slots: BTreeSet<u32> = holds.iter().map(|(_, slot)| *slot).collect();
@@ -29,6 +31,21 @@ pub fn of_a_change(before: &LockState, after: &LockState) -> Result<(), String> 
     }
     if after.holders.iter().any(|h| holds.len() > h.limit.0.max(1) as usize) {
         return Err(format!("more hold than may: {holds:?}"));
+    }
+    Ok(())
+}
+
+/// Who is granted the lock alone has nobody ahead of it, but for those who are passed over by that.
+fn in_turn(before: &LockState, after: &LockState) -> Result<(), String> {
+    let is_new = |h: &&Holder| before.holders.iter().all(|old| old.owner != h.owner);
+    let is_alone = |h: &&Holder| h.mode == Mode::Exclusive && h.limit.0 == 1;
+    for holder in after.holders.iter().filter(is_new).filter(is_alone) {
+        let ahead = before.in_order().into_iter().take_while(|w| w.owner != holder.owner);
+        for waiter in ahead {
+            if after.waiter(waiter.token).is_some_and(|now| now.missed <= waiter.missed) {
+                return Err(format!("{:?} is granted the lock before {:?}", holder.token, waiter.token));
+            }
+        }
     }
     Ok(())
 }

@@ -59,6 +59,7 @@ impl Handle {
             );
             inner.tell(keeper.id, || text);
             let fair = fair.and_then(|()| inner.check_runs());
+            let fair = fair.and_then(|()| inner.relies_on_what_is_proven(work));
             inner.must(fair);
         }
         drop(inner);
@@ -111,6 +112,10 @@ impl Handle {
         let work = &mut inner.works.0[self.work];
         work.deadlines[hold] = deadline;
         work.changed.notify_one();
+        let fair = inner.relies_on_what_is_proven(self.work);
+        inner.must(fair);
+        drop(inner);
+        self.world.ring_if_broken();
     }
 
     /// The keeper tells the work to end.

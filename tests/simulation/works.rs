@@ -6,7 +6,7 @@ use pipeline_lock::lock::{Fence, Moment, Token};
 use tokio::sync::Notify;
 
 use crate::{
-    GRACE, Real, Verdict,
+    GRACE, LEASE, Real, Verdict,
     audit::{Claim, get_on},
     op::short,
     scenario::START,
@@ -89,6 +89,21 @@ impl Inner {
         let work = self.works.0.iter().rfind(has_part)?;
         let number = work.parts.iter().position(is_part)?;
         Some(self.plan(work.keeper).clock.real(work.deadlines[number]?))
+    }
+
+    /// Nobody relies on a hold for longer than a lease after the grant or renewal took effect that proves it.
+    pub fn relies_on_what_is_proven(&self, work: usize) -> Verdict {
+        let work = &self.works.0[work];
+        for (part, deadline) in work.parts.iter().zip(&work.deadlines) {
+            let proof = self.documents.lock(part.lock).audit.beats.get(&part.claim.token);
+            let (Some(deadline), Some((_, at))) = (deadline, proof) else { continue };
+            let lease_ends = self.plan(work.keeper).clock.moment(*at).plus(LEASE);
+            if *deadline > lease_ends {
+                let (name, lock) = (&part.name, part.lock);
+                return Err(format!("{name} relies on lock-{lock} until {deadline:?}, not {lease_ends:?}"));
+            }
+        }
+        Ok(())
     }
 
     /// Whether any of its processes runs now. At the moment of a thaw a switch that is due has acted.
