@@ -58,6 +58,6 @@ impl HoldWatcher {
 
     fn cause(&self) -> String {
         let trouble = self.trouble.borrow().clone();
-        trouble.unwrap_or_else(|| format!("{}: no renewal was answered", self.store))
+        trouble.unwrap_or_else(|| format!("{}: no reply to any renewal", self.store))
     }
 }

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// A request that is not answered, a retry, and a waiter's slowest look.
-pub const SOON: Duration = Duration::from_secs(8);
+pub const SOON: Duration = Duration::from_secs(15);
 
 /// A renewal may take effect whose reply is lost, also one that comes late,
 /// up to the end of the work: from then on a lease with its allowance for

@@ -113,10 +113,13 @@ impl Scene {
 
     #[track_caller]
     fn own(&self, word: &str) -> Process {
-        let words = [word.to_owned(), self.runner.token()];
-        found(word, || {
-            Process::all().into_iter().find(|process| process.args().get(1..3) == Some(words.as_slice()))
-        })
+        let token = self.runner.token();
+        // Its command line has the beginning of the token.
+        let is_own = |process: &Process| match process.args().get(1..3) {
+            Some([what, short]) => what == word && token.starts_with(short.as_str()),
+            _ => false,
+        };
+        found(word, || Process::all().into_iter().find(is_own))
     }
 
     /// The fault, and what was only held up so that its moment lasts.

@@ -142,5 +142,5 @@ async fn bug_17_pollers_starve_the_renewals() {
     busy.proxy.mend();
     holder.release().await.unwrap();
     // The slowest of those who were throttled look every twenty seconds.
-    timeout(SOON * 10, waiting).await.expect("its turn").unwrap().unwrap().release().await.unwrap();
+    timeout(SOON * 4, waiting).await.expect("its turn").unwrap().unwrap().release().await.unwrap();
 }

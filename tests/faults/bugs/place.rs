@@ -19,7 +19,7 @@ use crate::{
 pub const LEASE: Duration = Duration::from_secs(4);
 
 /// A request, and a second that belongs to the machine.
-pub const SOON: Duration = Duration::from_secs(4);
+pub const SOON: Duration = Duration::from_secs(10);
 
 pub type Item = HashMap<String, AttributeValue>;
 

@@ -37,7 +37,7 @@ async fn bug_04_a_release_races_the_heartbeat() {
     let place = Place::new().await;
     let guard = place.held().await;
     // The renewal moves the document on, unseen, and the release is computed from the one before.
-    place.proxy.once(&[Kind::Renewal], Fault::late_reply(SOON));
+    place.proxy.once(&[Kind::Renewal], Fault::late_reply(Duration::from_secs(4)));
     place.until_hit(1).await;
     let since = Instant::now();
     assert_eq!(guard.release().await.unwrap(), Given::Back);
