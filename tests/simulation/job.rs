@@ -211,7 +211,7 @@ async fn prove(work: Handle, number: usize, mut status: tokio::sync::watch::Rece
     }
 }
 
-/// The true time at which a job's first try begins, as a text for the trace.
+/// A job, as the trace tells of it.
 pub fn shown(job: &Job) -> String {
     let kind = match job.kind {
         Kind::Exclusive => "exclusive".to_owned(),

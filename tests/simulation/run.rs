@@ -22,6 +22,9 @@ use crate::{
 /// By then all is over, or something is stuck.
 const HORIZON: Real = 3_590_000;
 
+/// A hold that is kept for a pipeline, or that nobody watches over, may stand for so long.
+const LINGER: Real = 33_000;
+
 /// What a run came to.
 pub struct Outcome {
     pub broken: Option<String>,
@@ -185,23 +188,7 @@ fn a_try(
         let keeper =
             Keeper { job: Arc::new(job_now), client: process.client(), process: process.clone(), request };
         let retry = job.retry.filter(|_| is_first).map(|retry| {
-            let (world, job, process) = (world.clone(), job.clone(), process.clone());
-            tokio::spawn(async move {
-                world.until(start + retry.after).await;
-                if world.look().processes[process.id].phase == Phase::Over {
-                    return;
-                }
-                // On its own host a retry begins with the end of what the try before it has left.
-                let replaces = if process.is_dead() && retry.host == host {
-                    if let Some(work) = switch::of(&process) {
-                        work.over().await;
-                    }
-                    Some(token)
-                } else {
-                    None
-                };
-                a_try(world.clone(), job, 1, retry.host, world.now(), replaces).await;
-            })
+            tokio::spawn(try_again(world.clone(), job.clone(), process.clone(), token, start + retry.after))
         });
         let mut running = tokio::spawn(keeper.run());
         if let (true, Fate::Killed { after, .. }) = (is_first, job.fate) {
@@ -227,6 +214,22 @@ fn a_try(
             world.must(Err(format!("a retry panicked: {error}")));
         }
     })
+}
+
+/// The second try of a job whose first one is not over by then. On the first one's host it begins with the end of
+/// what a dead one has left.
+async fn try_again(world: World, job: Arc<Job>, first: Process, token: Token, at: Real) {
+    let Some(retry) = job.retry else { return };
+    world.until(at).await;
+    if world.look().processes[first.id].phase == Phase::Over {
+        return;
+    }
+    let follows = first.is_dead() && retry.host == world.look().processes[first.id].host;
+    if let Some(work) = switch::of(&first).filter(|_| follows) {
+        work.over().await;
+    }
+    let now = world.now();
+    a_try(world, job, 1, retry.host, now, follows.then_some(token)).await;
 }
 
 /// What the host does when a keeper is dead: its work is killed, and perhaps its locks are given back.
@@ -280,7 +283,7 @@ async fn somebody_new(world: &World, number: usize) {
         let inner = world.look();
         inner.documents.lock(number).current().map_or(0, |state| state.queue.len() as Real)
     };
-    let (lasted, longest) = (world.now() - began, Progress::longest(places + 1) + linger(world));
+    let (lasted, longest) = (world.now() - began, Progress::longest(places + 1) + LINGER);
     match got {
         Ok(_) if lasted > longest => {
             world.must(Err(format!("a newcomer waited {lasted} ms for lock-{number}")))
@@ -289,10 +292,4 @@ async fn somebody_new(world: &World, number: usize) {
         Err(error) => world.must(Err(format!("a newcomer did not get it: {error}"))),
     }
     process.enter(Phase::Over);
-}
-
-/// A hold that is kept for a pipeline, or that nobody watches over, may stand for so long more.
-fn linger(world: &World) -> Real {
-    let _ = world;
-    33_000
 }
