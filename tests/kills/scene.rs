@@ -114,10 +114,12 @@ impl Scene {
     #[track_caller]
     fn own(&self, word: &str) -> Process {
         let token = self.runner.token();
-        // Its command line has the beginning of the token.
-        let is_own = |process: &Process| match process.args().get(1..3) {
-            Some([what, short]) => what == word && token.starts_with(short.as_str()),
-            _ => false,
+        // A keeper has the beginning of the token on its command line, a sentinel all of it in its environment.
+        let variable = format!("PIPELINE_LOCK_TOKEN={token}");
+        let is_own = |process: &Process| {
+            let args = process.args();
+            let is_named = args.get(2).is_some_and(|short| token.starts_with(short.as_str()));
+            args.get(1).is_some_and(|what| what == word) && (is_named || process.has(&variable))
         };
         found(word, || Process::all().into_iter().find(is_own))
     }
