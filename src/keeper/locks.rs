@@ -7,8 +7,9 @@ use super::{
     wish::LockWish,
 };
 use crate::{
-    client::{AcquireError, Client, Hold, Progress, Several},
+    client::{AcquireError, AcquireOptions, Client, Hold, Progress, Several, Wish, live_term},
     config::OnTimeout,
+    lock::Request,
 };
 
 /// Asks for every lock of `launch`; `news` hears how it goes.
@@ -17,8 +18,34 @@ pub(super) async fn acquire(
     launch: Launch,
     news: impl Fn(Progress) + Send + Sync,
 ) -> Several {
-    let wishes = launch.locks.iter().map(|wish| wish.for_client(&client, &launch)).collect();
+    let wishes = launch.locks.iter().map(|wish| for_client(wish, &client, &launch)).collect();
     client.acquire_all(wishes, news).await
+}
+
+/// A lock that the job wants, as the client is asked for it.
+fn for_client(wish: &LockWish, client: &Client, launch: &Launch) -> Wish {
+    let owner = wish.pipeline.clone().unwrap_or_else(|| launch.owner.clone());
+    Wish {
+        name: wish.name.clone(),
+        request: Request {
+            replaces: launch.replaces,
+            mode: wish.mode,
+            limit: wish.limit,
+            priority: wish.priority,
+            order: wish.order,
+            line: wish.line.clone(),
+            max_queue: wish.max_queue,
+            who: launch.who.clone(),
+            ..Request::new(owner, launch.token, live_term(client, launch.terms.lease))
+        },
+        options: AcquireOptions {
+            wait: wish.wait,
+            heartbeat: Some(launch.terms.heartbeat),
+            parting: wish.parting(),
+            max_waiting: launch.max_waiting,
+            beside: launch.pipeline.iter().chain(&launch.beside).cloned().collect(),
+        },
+    }
 }
 
 /// What was got, to be told.

@@ -2,6 +2,7 @@
 
 mod bury;
 mod cleaning;
+mod cleanings;
 mod command;
 mod connection;
 mod ending;

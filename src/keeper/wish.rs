@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::protocol::Launch;
 use crate::{
-    client::{AcquireOptions, Client, Parting, Wish, live_term},
+    client::Parting,
     config::{OnTimeout, Scope, WantedLock},
-    lock::{Limit, Line, LockName, Mode, Order, Owner, Request},
+    lock::{Limit, Line, LockName, Mode, Order, Owner},
 };
 
 /// One lock that a job wants.
@@ -61,34 +60,12 @@ impl LockWish {
         }
     }
 
-    /// The same as the client is asked for it.
-    pub(super) fn for_client(&self, client: &Client, launch: &Launch) -> Wish {
-        let owner = self.pipeline.clone().unwrap_or_else(|| launch.owner.clone());
-        let parting = match (&self.pipeline, self.linger) {
+    /// What is left standing when the job gives the lock back.
+    pub(super) fn parting(&self) -> Parting {
+        match (&self.pipeline, self.linger) {
             (None, _) => Parting::Alone,
             (Some(_), Some(linger)) if !linger.is_zero() => Parting::Linger(linger),
             (Some(_), _) => Parting::WithThePipeline,
-        };
-        Wish {
-            name: self.name.clone(),
-            request: Request {
-                replaces: launch.replaces,
-                mode: self.mode,
-                limit: self.limit,
-                priority: self.priority,
-                order: self.order,
-                line: self.line.clone(),
-                max_queue: self.max_queue,
-                who: launch.who.clone(),
-                ..Request::new(owner, launch.token, live_term(client, launch.terms.lease))
-            },
-            options: AcquireOptions {
-                wait: self.wait,
-                heartbeat: Some(launch.terms.heartbeat),
-                parting,
-                max_waiting: launch.max_waiting,
-                beside: launch.pipeline.iter().chain(&launch.beside).cloned().collect(),
-            },
         }
     }
 
