@@ -7,8 +7,9 @@ use std::{
     thread,
 };
 
-/// How many run at once: their processes have to be quick enough for leases of a few seconds.
-const AT_ONCE: usize = 72;
+/// How many run at once: their processes, and a table that was just started, have to be quick enough for leases of a
+/// few seconds.
+const AT_ONCE: usize = 24;
 
 /// A scenario with its name.
 pub type Cell = (String, Box<dyn FnOnce() + Send>);

@@ -110,6 +110,14 @@ pub fn while_it_waits(trouble: &Trouble, start: Start) {
     bed.host.nothing_is_left_within(GONE);
 }
 
+/// Renewals meet the trouble, and are answered again.
+pub fn strike_renewals(bed: &Bed, trouble: &Trouble) {
+    trouble.strike(&bed.proxy, &[Kind::Renewal], || {});
+    let good = || bed.proxy.seen().iter().filter(|s| s.kind == Kind::Renewal && !s.is_hit).count();
+    let before = good();
+    within(SOON, "it is renewed again", || good() >= before + 2);
+}
+
 /// A renewal or two fail, and the hold goes on.
 fn at_renewals(trouble: &Trouble, start: Start) {
     let bed = Bed::new();
@@ -117,10 +125,7 @@ fn at_renewals(trouble: &Trouble, start: Start) {
     party.until_it_works();
     let next = rival(&bed);
     bed.until_waiters(1);
-    trouble.strike(&bed.proxy, &[Kind::Renewal], || {});
-    let good = || bed.proxy.seen().iter().filter(|s| s.kind == Kind::Renewal && !s.is_hit).count();
-    let before = good();
-    within(SOON, "it is renewed again", || good() >= before + 2);
+    strike_renewals(&bed, trouble);
     assert!(party.works() && !next.works());
     party.finish();
     party.end().is(How::Done);

@@ -6,7 +6,7 @@ use crate::{
     bed::Bed,
     cells::{Cell, cell},
     harness::{Attempt, Kind, Stage, eventually, within},
-    moments::{GONE, LEASE_OVER, SOON, goes_on, parts},
+    moments::{GONE, LEASE_OVER, SOON, goes_on, parts, strike_renewals},
     party::{How, let_end, rival, script},
     troubles::Trouble,
 };
@@ -56,10 +56,7 @@ fn a_job_that_is_met_three_times(trouble: &Trouble) {
     let script = begin(&bed, &job);
     let next = rival(&bed);
     bed.until_waiters(1);
-    trouble.strike(&bed.proxy, &[Kind::Renewal], || {});
-    let good = || bed.proxy.seen().iter().filter(|s| s.kind == Kind::Renewal && !s.is_hit).count();
-    let before = good();
-    within(SOON, "it is renewed again", || good() >= before + 2);
+    strike_renewals(&bed, trouble);
     let_end(&script.fifo);
     script.stage.end().with_code(0);
     assert!(!next.works());
