@@ -302,7 +302,12 @@ impl<'a, F: FnMut(Progress) + Send> Acquire<'a, F> {
             // The right to scan a table may be left out, and one for names of a prefix can't have it; a large table may
             // be more than it gives at once. Who waits for each other then does so until the first one's time is over.
             Err(error) if !error.is_passing() || matches!(error, StoreError::Throttled(_)) => {
-                warn!(lock = %self.name, %error, "it can't be seen what else the pipeline holds");
+                warn!(
+                    lock = %self.name,
+                    %error,
+                    "it can't be seen which locks the pipeline holds already: should two pipelines wait for each other, \
+                     that ends with the wait limit of the first one (docs/fleet.md, the rights of the runners)"
+                );
                 self.is_in_order = true;
                 return Ok(None);
             }

@@ -2,6 +2,8 @@
 
 use std::error::Error;
 
+use crate::lock::is_odd;
+
 /// How much of somebody else's message is shown.
 const SHOWN: usize = 300;
 
@@ -14,10 +16,10 @@ pub(super) fn innermost(error: &(dyn Error + 'static)) -> String {
     one_line(&last.to_string())
 }
 
-/// The first line of a message, not too long, without control characters and the period at its end: more follows.
+/// The first line of a message, not too long, without characters that a terminal obeys or hides and the period at its end: more follows.
 pub(super) fn one_line(text: &str) -> String {
     let line = text.lines().next().unwrap_or_default().trim_end_matches('.');
-    let printable = line.chars().filter(|c| !c.is_control());
+    let printable = line.chars().filter(|c| !is_odd(*c));
     let mut shown: String = printable.take(SHOWN).collect();
     if line.chars().count() > SHOWN {
         shown.push('…');
