@@ -55,8 +55,20 @@ fn links_between_pages_lead_somewhere() {
 fn the_tests_that_pages_name_are_there() {
     let wrong: Vec<_> = Page::all().iter().flat_map(named_tests::missing).collect();
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
-    let promises = Page::read(&page::root().join("docs/promises.md"));
-    assert!(named_tests::named(&promises).len() > 30);
+    for (page, count) in [("promises", 50), ("security", 40)] {
+        let page = Page::read(&page::root().join(format!("docs/{page}.md")));
+        assert!(named_tests::named(&page).len() >= count, "{}", page.name);
+    }
+}
+
+#[test]
+fn each_claim_of_the_page_of_security_names_a_test() {
+    let page = Page::read(&page::root().join("docs/security.md"));
+    let shown: Vec<usize> = named_tests::named(&page).iter().map(|test| test.line).collect();
+    let is_claim = |text: &str| text.starts_with("- ") && !text.contains("can't");
+    for (line, text) in page.prose() {
+        assert!(!is_claim(text) || shown.contains(&line), "{}:{line} has no test: {text}", page.name);
+    }
 }
 
 #[test]

@@ -85,7 +85,7 @@ impl Page {
     }
 
     /// The lines outside of blocks.
-    fn prose(&self) -> Vec<(usize, &str)> {
+    pub fn prose(&self) -> Vec<(usize, &str)> {
         let mut inside = false;
         let numbered = self.text.lines().enumerate().map(|(index, line)| (index + 1, line));
         numbered

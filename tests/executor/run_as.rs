@@ -1,28 +1,8 @@
 //! Scripts as another user than the runner's. Only root can do that: elsewhere these tests are not run, and say so.
 
-use std::{
-    fs,
-    os::unix::fs::{MetadataExt, PermissionsExt},
-};
+use std::{fs, os::unix::fs::MetadataExt};
 
-use crate::harness::{Host, Process, Stage, eventually};
-
-const USER: &str = "nobody";
-const UID: u32 = 65534;
-
-/// A host whose jobs run as the other user; none where that can't be had.
-fn host(more: &str) -> Option<Host> {
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("NOT RUN: this test needs root, to run a script as another user");
-        return None;
-    }
-    let host = Host::local(&format!("run_as: {USER}\n{more}"));
-    // The folders of a host are its runner's alone; scripts of another user have to get through.
-    for (folder, mode) in [("", 0o711), ("gates", 0o1777)] {
-        fs::set_permissions(host.path().join(folder), fs::Permissions::from_mode(mode)).unwrap();
-    }
-    Some(host)
-}
+use crate::harness::{Host, NOBODY, NOBODYS_ID, Process, Stage, eventually};
 
 /// A line that tells the number of a process in a place that the other user may write to.
 fn tells(host: &Host, name: &str, pid: &str) -> String {
@@ -31,15 +11,15 @@ fn tells(host: &Host, name: &str, pid: &str) -> String {
 
 #[test]
 fn a_script_is_the_users_in_all_that_the_system_knows() {
-    let Some(host) = host("") else { return };
+    let Some(host) = Host::running_as_another_user("") else { return };
     let job = host.job(1).prepared();
     let lines = "id -un; id -u; id -G; grep -E '^(Uid|Gid|CapEff|Groups)' /proc/self/status | tr '\\t' ' '\n\
         echo $HOME $USER $LOGNAME $SHELL; pwd; umask; cat";
     let ended = job.script_ends(lines).with_code(0);
     let group = "65534";
     let expected = format!(
-        "{USER}\n{UID}\n{group}\nUid: {UID} {UID} {UID} {UID}\nGid: {group} {group} {group} {group}\n\
-         Groups: {group} \nCapEff: 0000000000000000\n/nonexistent {USER} {USER} /usr/sbin/nologin\n/\n0022\n"
+        "{NOBODY}\n{NOBODYS_ID}\n{group}\nUid: {NOBODYS_ID} {NOBODYS_ID} {NOBODYS_ID} {NOBODYS_ID}\nGid: {group} {group} {group} {group}\n\
+         Groups: {group} \nCapEff: 0000000000000000\n/nonexistent {NOBODY} {NOBODY} /usr/sbin/nologin\n/\n0022\n"
     );
     assert_eq!(ended.text(), expected);
     job.script_ends("exit 42").with_code(1);
@@ -50,7 +30,7 @@ fn a_script_is_the_users_in_all_that_the_system_knows() {
 
 #[test]
 fn a_script_reaches_neither_the_keeper_nor_anything_of_the_runners() {
-    let Some(host) = host("") else { return };
+    let Some(host) = Host::running_as_another_user("") else { return };
     let job = host.job(1).prepared();
     let keeper = job.keeper();
     let state = host.path().join("state").display().to_string();
@@ -75,7 +55,7 @@ fn a_script_reaches_neither_the_keeper_nor_anything_of_the_runners() {
 
 #[test]
 fn another_users_processes_end_at_cancel_and_at_cleanup() {
-    let Some(host) = host("") else { return };
+    let Some(host) = Host::running_as_another_user("") else { return };
     let job = host.job(1).prepared();
     // It tells its number once it heeds no TERM and is in a session of its own.
     let deaf = format!("trap \"\" TERM; {}while true; do sleep 1; done", tells(&host, "deaf", "$$"));
@@ -96,7 +76,7 @@ fn another_users_processes_end_at_cancel_and_at_cleanup() {
 
 #[test]
 fn a_killed_keeper_leaves_another_users_processes_to_the_run_stage() {
-    let Some(host) = host("") else { return };
+    let Some(host) = Host::running_as_another_user("") else { return };
     let job = host.job(1).prepared();
     let run = job.run("build_script", &format!("setsid sleep 600 & {}wait", tells(&host, "away", "$!")));
     let away = host.told("gates/away");
@@ -109,15 +89,18 @@ fn a_killed_keeper_leaves_another_users_processes_to_the_run_stage() {
 
 #[test]
 fn the_folders_that_the_file_names_are_made_for_the_user() {
-    let Some(base) = host("") else { return };
+    let Some(base) = Host::running_as_another_user("") else { return };
     let (builds, cache) = (base.path().join("ci/builds"), base.path().join("ci/cache"));
-    let Some(host) = host(&format!("builds_dir: {}\ncache_dir: {}", builds.display(), cache.display()))
-    else {
+    let Some(host) = Host::running_as_another_user(&format!(
+        "builds_dir: {}\ncache_dir: {}",
+        builds.display(),
+        cache.display()
+    )) else {
         return;
     };
     let job = host.job(1).prepared();
     for dir in [&builds, &cache] {
-        assert_eq!(fs::metadata(dir).unwrap().uid(), UID);
+        assert_eq!(fs::metadata(dir).unwrap().uid(), NOBODYS_ID);
     }
     assert_eq!(
         fs::metadata(base.path().join("ci")).unwrap().uid(),
@@ -133,7 +116,7 @@ fn the_folders_that_the_file_names_are_made_for_the_user() {
 
 #[test]
 fn a_user_that_is_not_there_fails_prepare_with_the_way_out() {
-    let Some(host) = host("") else { return };
+    let Some(host) = Host::running_as_another_user("") else { return };
     let file = fs::read_to_string(host.path().join("config.yaml")).unwrap();
     host.write("config.yaml", &file.replace("run_as: nobody", "run_as: no-such-user"));
     let job = host.job(1).attempt();
@@ -144,7 +127,7 @@ fn a_user_that_is_not_there_fails_prepare_with_the_way_out() {
 
 #[test]
 fn a_prefix_that_changes_the_user_gets_its_script_too() {
-    if host("").is_none() {
+    if Host::running_as_another_user("").is_none() {
         return;
     }
     let host = Host::local("prefix: [setpriv, --reuid=nobody, --regid=65534, --clear-groups]");
@@ -160,7 +143,7 @@ fn a_prefix_that_changes_the_user_gets_its_script_too() {
 
 #[test]
 fn powershell_scripts_of_another_user_are_refused_as_by_the_runner() {
-    let Some(host) = host("") else { return };
+    let Some(host) = Host::running_as_another_user("") else { return };
     let job = host.job(1).prepared();
     let script = job.raw_script("exit 0");
     fs::rename(&script, format!("{script}.ps1")).unwrap();

@@ -6,6 +6,7 @@
 mod fault;
 mod host;
 mod job;
+mod other_user;
 mod process;
 mod proxy;
 mod stage;
@@ -15,6 +16,7 @@ mod wire;
 pub use fault::Fault;
 pub use host::{Host, LOCK, Store, endpoint};
 pub use job::{Attempt, Job, Version};
+pub use other_user::{NOBODY, NOBODYS_ID};
 pub use process::Process;
 pub use proxy::Proxy;
 pub use stage::{Ended, Stage};

@@ -68,11 +68,16 @@ impl Message {
         })
     }
 
+    /// The operation that a request asks for, as DynamoDB names it.
+    pub fn operation(&self) -> Option<&str> {
+        self.header("x-amz-target")?.rsplit('.').next()
+    }
+
     /// What this request is.
     pub fn kind(&self) -> Kind {
         let body: Value = serde_json::from_slice(&self.body).unwrap_or_default();
         let is_history = body["Key"]["LockID"]["S"].as_str().is_some_and(|key| key.contains('\u{1f}'));
-        match self.header("x-amz-target").and_then(|target| target.rsplit('.').next()) {
+        match self.operation() {
             Some("UpdateItem" | "GetItem") if is_history => Kind::History,
             Some("GetItem") => Kind::Read,
             Some("Scan") => Kind::Scan,

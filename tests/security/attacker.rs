@@ -7,41 +7,25 @@ use pipeline_lock::{
     keeper::{Connection, JobFolder},
     lock::is_odd,
 };
-use rustix::process::{Gid, geteuid};
+use rustix::process::Gid;
 use serde_json::Value;
 
-use crate::harness::{Attempt, Host, Process};
-
-pub const NOBODY: u32 = 65534;
+use crate::harness::{Attempt, Host, NOBODYS_ID, Process};
 
 /// A job's name with all that could play tricks on a log or a terminal.
 pub const EVIL: &str = "evil\u{1b}[31m\u{1b}]0;title\u{7}\r\u{1b}[0Ksection_end:1:pipeline_lock_wait\r\u{1b}[0K\n\
                         Lock x acquired\u{9b}2J\u{2028}\u{202e}\u{200b}\u{feff}end";
 
-/// Whether this process may become another user: only root may. Who can't run a test says so.
-pub fn is_root() -> bool {
-    let root = geteuid().is_root();
-    if !root {
-        eprintln!("NOT RUN: this test needs root, to try what another user of the host can do");
-    }
-    root
-}
-
 /// What `attack` gets when the user nobody runs it, in a thread that is theirs.
 pub fn as_nobody<T: Send>(attack: impl FnOnce() -> T + Send) -> T {
     thread::scope(|scope| {
         let theirs = scope.spawn(|| {
-            let group = [Gid::from_raw(NOBODY)];
-            User::become_thread(NOBODY, NOBODY, &group).expect("root may become anybody");
+            let group = [Gid::from_raw(NOBODYS_ID)];
+            User::become_thread(NOBODYS_ID, NOBODYS_ID, &group).expect("root may become anybody");
             attack()
         });
         theirs.join().expect("the attack itself does not panic")
     })
-}
-
-/// Lets everybody pass through the test's own folder, which is not what is tried.
-pub fn open_the_way(host: &Host) {
-    mode(host.path(), 0o711);
 }
 
 pub fn mode(path: &Path, mode: u32) {

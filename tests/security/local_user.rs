@@ -15,7 +15,7 @@ use pipeline_lock::keeper::{Ask, Connection};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 
 use crate::{
-    attacker::{as_nobody, is_root, keeper, keepers_folder, mode, open_the_way},
+    attacker::{as_nobody, keeper, keepers_folder, mode},
     harness::{Host, eventually},
 };
 
@@ -71,11 +71,7 @@ fn got_of_file(path: &Path) -> Vec<String> {
 
 #[test]
 fn another_user_reads_writes_and_reaches_nothing() {
-    if !is_root() {
-        return;
-    }
-    let host = Host::local("");
-    open_the_way(&host);
+    let Some(host) = Host::with_another_user("") else { return };
     let job = host.job(1).prepared();
     let script = format!("{}{}", host.tells("script", "$$"), host.gate("runs"));
     let run = job.run("build_script", &script);
@@ -142,11 +138,7 @@ fn nothing_that_everybody_sees_tells_a_jobs_token() {
 
 #[test]
 fn the_keeper_refuses_another_user_whatever_the_sockets_mode() {
-    if !is_root() {
-        return;
-    }
-    let host = Host::local("");
-    open_the_way(&host);
+    let Some(host) = Host::with_another_user("") else { return };
     let job = host.job(1).prepared();
     let folder = keepers_folder(&host, &job);
     for path in [host.path().join("state"), host.path().join("state/jobs"), folder.path().to_owned()] {
@@ -170,11 +162,7 @@ fn the_keeper_refuses_another_user_whatever_the_sockets_mode() {
 
 #[test]
 fn a_stage_hands_nothing_to_a_keeper_of_another_user() {
-    if !is_root() {
-        return;
-    }
-    let host = Host::local("");
-    open_the_way(&host);
+    let Some(host) = Host::with_another_user("") else { return };
     let job = host.job(1).prepared();
     let folder = keepers_folder(&host, &job);
     let (socket, aside) = (folder.socket(), folder.path().join("aside"));

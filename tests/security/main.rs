@@ -4,7 +4,6 @@
 mod harness;
 
 mod attacker;
-mod claims;
 mod documents;
 mod files;
 mod forgery;

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     fs,
-    io::{BufRead, BufReader, Write},
+    io::{self, BufReader, Write},
     net::{TcpListener, TcpStream},
     path::Path,
     sync::{Arc, Mutex},
@@ -11,6 +11,8 @@ use std::{
 };
 
 use serde_json::Value;
+
+use crate::harness::Message;
 
 /// A policy as IAM reads it, as far as ours need it: allowed is what a statement allows, by action and by the keys that
 /// a request names.
@@ -106,52 +108,30 @@ impl Gate {
     }
 }
 
-fn serve(client: TcpStream, target: &str, policy: &Policy, asked: &Mutex<Asked>) -> Option<()> {
-    let mut reader = BufReader::new(client.try_clone().ok()?);
-    loop {
-        let (head, body) = request(&mut reader)?;
-        let header = |name: &str| {
-            let line = head.lines().find(|line| line.to_lowercase().starts_with(&format!("{name}:")))?;
-            Some(line.split_once(':')?.1.trim().to_owned())
-        };
-        let action = header("x-amz-target")?.rsplit('.').next()?.to_owned();
-        let body_value: Value = serde_json::from_slice(&body).ok()?;
-        let keys: Vec<&str> = body_value["Key"]["LockID"]["S"].as_str().into_iter().collect();
+fn serve(client: TcpStream, target: &str, policy: &Policy, asked: &Mutex<Asked>) -> io::Result<()> {
+    let mut reader = BufReader::new(client.try_clone()?);
+    while let Some(request) = Message::read(&mut reader)? {
+        let action = request.operation().unwrap_or_default().to_owned();
+        let body: Value = serde_json::from_slice(&request.body)?;
+        let keys: Vec<&str> = body["Key"]["LockID"]["S"].as_str().into_iter().collect();
         let is_allowed = policy.allows(&action, &keys);
-        let mut seen = asked.lock().ok()?;
+        let mut seen = asked.lock().expect("nobody panics with it");
         if is_allowed {
             seen.allowed.insert(action)
         } else {
             seen.denied.insert(format!("{action} of {keys:?}"))
         };
         drop(seen);
-        let answer = if is_allowed { forward(target, &head, &body)? } else { denial() };
-        (&client).write_all(&answer).ok()?;
+        (&client).write_all(&if is_allowed { forward(target, &request)? } else { denial() })?;
     }
+    Ok(())
 }
 
-fn request(reader: &mut impl BufRead) -> Option<(String, Vec<u8>)> {
-    let mut head = String::new();
-    while !head.ends_with("\r\n\r\n") {
-        if reader.read_line(&mut head).ok()? == 0 {
-            return None;
-        }
-    }
-    let length = head.lines().find_map(|line| {
-        let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
-    })?;
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).ok()?;
-    Some((head, body))
-}
-
-fn forward(target: &str, head: &str, body: &[u8]) -> Option<Vec<u8>> {
-    let mut server = TcpStream::connect(target).ok()?;
-    server.write_all(&[head.as_bytes(), body].concat()).ok()?;
-    let mut reader = BufReader::new(server);
-    let (head, body) = request(&mut reader)?;
-    Some([head.as_bytes(), &body].concat())
+fn forward(target: &str, request: &Message) -> io::Result<Vec<u8>> {
+    let mut server = TcpStream::connect(target)?;
+    server.write_all(&request.bytes())?;
+    let reply = Message::read(&mut BufReader::new(server))?;
+    reply.map(|reply| reply.bytes()).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
 }
 
 fn denial() -> Vec<u8> {

@@ -5,24 +5,13 @@ use std::fs;
 use pipeline_lock::keeper::{Ask, Connection};
 
 use crate::{
-    attacker::{as_nobody, is_root, keeper, keepers_folder, mode},
+    attacker::{as_nobody, keeper, keepers_folder, mode},
     harness::{Host, eventually},
 };
 
-/// A host whose jobs are nobody's.
-fn host() -> Option<Host> {
-    if !is_root() {
-        return None;
-    }
-    let host = Host::local("run_as: nobody");
-    mode(host.path(), 0o711);
-    mode(&host.path().join("gates"), 0o1777);
-    Some(host)
-}
-
 #[test]
 fn a_job_reaches_nothing_by_which_its_lock_could_go() {
-    let Some(host) = host() else { return };
+    let Some(host) = Host::running_as_another_user("") else { return };
     let job = host.job(1).prepared();
     let folder = keepers_folder(&host, &job);
     let (state, store) = (host.path().join("state"), host.path().join("locks.db"));
@@ -67,7 +56,7 @@ fn a_job_reaches_nothing_by_which_its_lock_could_go() {
 
 #[test]
 fn a_process_of_the_jobs_user_gets_no_word_with_the_keeper() {
-    let Some(host) = host() else { return };
+    let Some(host) = Host::running_as_another_user("") else { return };
     let job = host.job(1).prepared();
     let folder = keepers_folder(&host, &job);
     assert!(as_nobody(|| Connection::open(&folder)).is_err(), "the folder is closed");
@@ -89,7 +78,7 @@ fn a_process_of_the_jobs_user_gets_no_word_with_the_keeper() {
 
 #[test]
 fn jobs_of_one_user_can_end_each_other_and_still_no_lock_goes_early() {
-    let Some(host) = host() else { return };
+    let Some(host) = Host::running_as_another_user("") else { return };
     let victim = host.job(1).prepared();
     let script = host.tells("gates/victim", "$BASHPID") + "sleep 600";
     let run = victim.run("build_script", &script);
@@ -106,7 +95,7 @@ fn jobs_of_one_user_can_end_each_other_and_still_no_lock_goes_early() {
 
 #[test]
 fn what_a_job_plants_in_shared_folders_changes_nothing_of_roots() {
-    let Some(host) = host() else { return };
+    let Some(host) = Host::running_as_another_user("") else { return };
     let victim = host.path().join("victim");
     fs::write(&victim, "as it was").unwrap();
     let job = host.job(1).prepared();
