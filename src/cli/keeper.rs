@@ -9,7 +9,7 @@ pub fn run() -> ExitCode {
     match serve() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            report::warn(&format!("pipeline-lock: {error:#}"));
+            report::warn(&format!("pipeline-lock: {}", report::with_causes(&error)));
             ExitCode::from(3)
         }
     }

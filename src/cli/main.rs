@@ -28,7 +28,7 @@ pub fn main() -> ExitCode {
         command => match run(command, cli.config.as_deref()) {
             Ok(exit) => exit.into(),
             Err(error) => {
-                report::warn(&format!("pipeline-lock: {error:#}"));
+                report::warn(&format!("pipeline-lock: {}", report::with_causes(&error)));
                 Exit::Unusable.into()
             }
         },

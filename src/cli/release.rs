@@ -41,7 +41,9 @@ pub fn run(args: &ReleaseArgs, config: &Config) -> anyhow::Result<Exit> {
                 mine.end_reservations(&client, name, config).await
             };
             // What becomes of one lock does not hold up the next one.
-            failed.extend(ended.await.err().map(|error| format!("lock {name}: {error:#}")));
+            failed.extend(
+                ended.await.err().map(|error| format!("lock {name}: {}", report::with_causes(&error))),
+            );
         }
         client.recorded().await;
         anyhow::ensure!(failed.is_empty(), "{}", failed.join("\n"));

@@ -39,7 +39,10 @@ pub fn cleanup(environment: &StageEnvironment) -> StageExit {
     match end(&folder, token) {
         Ok(farewell) => report(&farewell),
         Err(error) => {
-            report::warn(&format!("pipeline-lock: the job could not be cleaned up: {error:#}"));
+            report::warn(&format!(
+                "pipeline-lock: the job could not be cleaned up: {}",
+                report::with_causes(&error)
+            ));
             StageExit::SystemFailure
         }
     }

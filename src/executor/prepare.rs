@@ -18,7 +18,7 @@ use crate::{
         open_here, spawn, wait_for_end, wait_for_farewell,
     },
     lock::{Owner, Token, Who},
-    report::JobLog,
+    report::{JobLog, with_causes},
 };
 
 /// How long an older try of the same job may take to end.
@@ -123,7 +123,7 @@ fn prepare_job(environment: &StageEnvironment, config: &Config, log: &mut Log) -
         let place = inner::Place { connection: &connection, folder: &folder, token, signals: &signals };
         let limits = Limits::of(driver, Some(driver.prepare_timeout));
         let ended = inner::run(&place, "prepare", &inner::block(prepare, &[]), limits, log);
-        return match ended.map_err(|error| Failure::System(format!("{error:#}")))? {
+        return match ended.map_err(|error| Failure::System(with_causes(&error)))? {
             StageExit::Success | StageExit::Verbatim(0) => Ok(()),
             exit => Err(Failure::Driver(exit)),
         };
@@ -205,7 +205,7 @@ fn end_older_try(launch: &Launch) -> Result<Option<Token>, String> {
         }
         return Ok(Some(older));
     }
-    let here = open_here(&launch.store, &launch.state).map_err(|error| format!("{error:#}"))?;
+    let here = open_here(&launch.store, &launch.state).map_err(|error| with_causes(&error))?;
     match here.bury(older) {
         Found::Buried(grave) => {
             let _ = std::fs::remove_dir_all(folder.path());

@@ -15,14 +15,14 @@ use super::{
 use crate::{
     keeper::{Ask, CommandBlock, Connection, JobFolder, VERSION, bury_now},
     lock::Token,
-    report::JobLog,
+    report::{JobLog, with_causes},
 };
 
 /// Runs `script` of the stage named `stage`. Any name is run: newer runners have new stages.
 pub fn run(environment: &StageEnvironment, script: &Path, stage: &str) -> StageExit {
     let mut log = JobLog::new(io::stdout(), true);
     let result = job_of(environment).and_then(|(folder, token)| {
-        run_in(&folder, token, script, stage, &mut log).map_err(|error| format!("{error:#}"))
+        run_in(&folder, token, script, stage, &mut log).map_err(|error| with_causes(&error))
     });
     match result {
         Ok(exit) => exit,

@@ -13,6 +13,7 @@ use crate::{
     client::{Client, Found},
     host::presence::Presence,
     lock::Token,
+    report::with_causes,
 };
 
 /// How long the release of a dead keeper's lock is tried by one stage.
@@ -48,7 +49,7 @@ pub fn bury_now(folder: &JobFolder, token: Token) {
     match bury(folder, token) {
         Ok(Some(farewell)) => info!(released = ?farewell.released, failed = ?farewell.failed, "buried"),
         Ok(None) => info!("somebody else buries this job, or it lives"),
-        Err(error) => warn!(error = format!("{error:#}"), "the job's lock is left to cleanup"),
+        Err(error) => warn!(error = with_causes(&error), "the job's lock is left to cleanup"),
     }
 }
 

@@ -27,6 +27,7 @@ use super::{
 use crate::{
     client::Client,
     host::{clock::BootTime, subreaper},
+    report::with_causes,
 };
 
 /// Serves the job that prepare sends over standard input, until it is over.
@@ -45,8 +46,8 @@ pub fn serve() -> anyhow::Result<()> {
             // It has asked for nothing yet, and `exec` has no cleanup.
             folder.remove(&owner, token);
         }
-        error!(error = format!("{cause:#}"), "the keeper can't do its work");
-        let failed = Tell::Failed { message: format!("{cause:#}"), ours: true, last: Last::No };
+        error!(error = with_causes(cause), "the keeper can't do its work");
+        let failed = Tell::Failed { message: with_causes(cause), ours: true, last: Last::No };
         let _ = wire::send(&prepare, &failed, &[]);
     }
     served

@@ -209,6 +209,20 @@ fn wrong_usage_is_2_and_a_missing_name_says_how_to_give_one() {
 }
 
 #[test]
+fn a_state_folder_that_cannot_be_made_is_3_with_its_place_and_its_cause_once() {
+    let host = Host::local("");
+    std::fs::write(host.path().join("file"), "").unwrap();
+    let config = format!(
+        "{{ store: {{ local: {{ path: {0}/locks.db }} }}, state: {0}/file/state }}",
+        host.path().display()
+    );
+    std::fs::write(host.path().join("config.yaml"), config).unwrap();
+    let ended = host.run(&shell("echo never")).with_code(3).with_text(&["file/state/jobs/", "key `state`"]);
+    assert_eq!(ended.text(), "");
+    assert_eq!(ended.error_text().matches("Not a directory").count(), 1, "{}", ended.error_text());
+}
+
+#[test]
 fn a_file_that_cannot_be_used_is_3_with_its_place() {
     let host = Host::local("");
     host.write("config.yaml", "heartbaet: 3s\n");
