@@ -130,7 +130,11 @@ impl Service {
         self.end_processes(Patience { term_grace: patience, kill_limit: KILL_LIMIT });
     }
 
-    pub(super) fn end_processes(&self, mut patience: Patience) {
+    pub(super) fn end_processes(&mut self, mut patience: Patience) {
+        if self.frozen_since.is_some() {
+            // The lock may be another's by now: what is frozen is killed as it stands.
+            patience.term_grace = Duration::ZERO;
+        }
         if !subreaper::has_children() {
             // Nothing that ever descended from the keeper lives: a look at what else there may be is enough.
             patience = Patience { term_grace: Duration::ZERO, kill_limit: Duration::ZERO };
@@ -140,10 +144,11 @@ impl Service {
             // What runs below a keeper that still waits is the cleanup of a dead one that it buries.
             tree.root = None;
         }
-        tokio::spawn(async move {
+        let task = tokio::spawn(async move {
             let ended = tree.end(patience).await;
             let _ = events.send(Event::ProcessesEnded(ended));
         });
+        self.ending = Some(task.abort_handle());
     }
 
     pub(super) fn processes_ended(&mut self, ended: Ended) {

@@ -9,6 +9,7 @@ mod ending;
 mod endings;
 mod estate;
 mod folder;
+mod freeze;
 mod giving_back;
 mod links;
 mod locks;

@@ -1,13 +1,12 @@
-//! The proof that the job still has its locks: what becomes of it while the store does not answer, when it is lost, and
-//! when this host has stood still.
+//! The proof that the job still has its locks: what becomes of it while the store does not answer, and when it is lost.
 
 use std::time::Duration;
 
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::{
     protocol::Tell,
-    service::{Event, Phase, Service},
+    service::{Event, Service},
 };
 use crate::{
     client::{Hold, HoldStatus, Loss, humane},
@@ -63,16 +62,7 @@ impl Service {
     /// A renewal has succeeded, or a hold was lost.
     pub(super) fn renewed(&mut self) {
         self.note_deadline();
-        let Some(since) = self.frozen_since else { return };
-        let lease = self.launch.terms.lease;
-        let is_proven = |hold: &Hold| match hold.status() {
-            HoldStatus::Held { deadline } => deadline.is_none_or(|deadline| deadline >= since.plus(lease)),
-            HoldStatus::Lost { .. } => false,
-        };
-        if self.holds.iter().all(is_proven) {
-            self.thaw();
-            self.say(true, "the locks are still held: the job goes on".into());
-        }
+        self.thaw_if_proven();
     }
 
     /// The store does not answer a renewal, or answers again.
@@ -113,39 +103,7 @@ impl Service {
         goes_on
     }
 
-    /// This host has stood still while others went on: nothing of the job moves until it is proven that it still
-    /// has its locks.
-    pub(super) fn time_was_lost(&mut self, lost: Duration) {
-        let is_leased = self.holds.iter().any(|hold| hold.deadline().is_some());
-        if !is_leased || !matches!(self.phase, Phase::Holding | Phase::Draining) {
-            return;
-        }
-        if self.launch.terms.on_lost == OnLost::Stop {
-            warn!(?lost, "this host has stood still: the job is frozen until its locks are proven");
-            self.frozen_since = Some(Moment(BootTime::now().since_boot()));
-            if let Err(error) = self.estate.tree().freeze() {
-                warn!(%error, "not all of the job could be frozen");
-            }
-            let lost = humane(lost);
-            self.say(
-                false,
-                format!("this host has stood still for {lost}: the job is frozen until its locks are proven to be held"),
-            );
-        }
-        self.holds.iter().for_each(Hold::renew_now);
-    }
-
-    /// The job goes on, or is ended.
-    pub(super) fn thaw(&mut self) {
-        if self.frozen_since.take().is_some() {
-            info!("the job goes on");
-            if let Err(error) = self.estate.tree().thaw() {
-                warn!(%error, "some of the job may still be frozen");
-            }
-        }
-    }
-
-    fn say(&self, calm: bool, message: String) {
+    pub(super) fn say(&self, calm: bool, message: String) {
         if let Some(running) = &self.running {
             running.link.tell(&Tell::Notice { message, calm });
         }

@@ -84,6 +84,8 @@ async fn serve_launch(
         running: None,
         sentinel: None,
         frozen_since: None,
+        held_back: None,
+        ending: None,
         why_lost: None,
         unproven: Vec::new(),
         runner_gone: false,

@@ -5,7 +5,7 @@ use std::{io, os::fd::OwnedFd, time::Duration};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc::{UnboundedReceiver, UnboundedSender},
-    task::JoinHandle,
+    task::{AbortHandle, JoinHandle},
 };
 use tracing::{debug, info, warn};
 
@@ -95,6 +95,14 @@ pub(super) struct Running {
     pub(super) link: Link,
 }
 
+/// A stage that came while the job was frozen.
+pub(super) struct HeldBack {
+    pub(super) from: Link,
+    pub(super) version: u32,
+    pub(super) stage: String,
+    pub(super) fds: Vec<OwnedFd>,
+}
+
 /// The keeper.
 pub(super) struct Service {
     pub(super) launch: Launch,
@@ -110,6 +118,10 @@ pub(super) struct Service {
     pub(super) why_lost: Option<String>,
     /// Since when nothing of the job moves, as this host has stood still and its locks are not proven.
     pub(super) frozen_since: Option<Moment>,
+    /// The stage that begins when that is over.
+    pub(super) held_back: Option<HeldBack>,
+    /// What ends the job's processes, while it does.
+    pub(super) ending: Option<AbortHandle>,
     /// The locks whose holds could not be proven any longer.
     pub(super) unproven: Vec<String>,
     pub(super) runner_gone: bool,
@@ -150,6 +162,7 @@ impl Service {
                 lost = time.lost() => self.time_was_lost(lost),
                 () = sleep_until(self.next_look()) => self.look_around(),
             }
+            self.answer_who_was_held_back();
         }
         Ok(self.client)
     }
@@ -174,7 +187,7 @@ impl Service {
     fn asked(&mut self, from: Link, ask: Ask, fds: Vec<OwnedFd>) {
         match ask {
             Ask::Leave => self.end(Ending::leaving(from)),
-            Ask::Run { version, stage } => self.run_asked(from, version, &stage, fds),
+            Ask::Run { version, stage } => self.run_asked(from, version, stage, fds),
             Ask::Signal { number } => self.pass_on(number),
             Ask::End => self.end_asked(from, fds),
             Ask::Watch => self.sentinel = Some(from),
@@ -186,6 +199,7 @@ impl Service {
         if self.sentinel.as_ref() == Some(link) {
             self.sentinel = None;
         }
+        self.held_back.take_if(|stage| stage.from == *link);
         if *link == self.prepare && matches!(self.phase, Phase::Acquiring(_)) {
             info!("prepare is gone: its place is kept for a retry");
             self.park();
@@ -249,14 +263,18 @@ impl Service {
         }
     }
 
-    fn run_asked(&mut self, from: Link, version: u32, stage: &str, fds: Vec<OwnedFd>) {
+    pub(super) fn run_asked(&mut self, from: Link, version: u32, stage: String, fds: Vec<OwnedFd>) {
         let refusal = match &self.phase {
             _ if version != VERSION => Some(format!(
                 "this job's keeper is of another version of pipeline-lock (protocol {VERSION}, the stage has \
                  {version}): it was upgraded while the job ran; retry the job"
             )),
-            Phase::Holding if self.running.is_some() => {
+            Phase::Holding if self.running.is_some() || self.held_back.is_some() => {
                 Some("another stage of this job is still running".into())
+            }
+            Phase::Holding if self.frozen_since.is_some() => {
+                self.hold_back(HeldBack { from, version, stage, fds });
+                return;
             }
             Phase::Holding => None,
             Phase::Failed | Phase::Ending(_) => {
@@ -271,12 +289,12 @@ impl Service {
         };
         match started {
             Err(error) => {
-                warn!(stage, %error, "a stage was refused");
+                warn!(%stage, %error, "a stage was refused");
                 let is_missing = error.kind() == io::ErrorKind::NotFound;
                 from.tell(&Tell::Refused { message: error.to_string(), is_missing });
             }
             Ok(process) => {
-                info!(stage, pid = process.pid.get(), "a stage runs");
+                info!(%stage, pid = process.pid.get(), "a stage runs");
                 self.estate.note_command(process);
                 from.tell(&Tell::Started {
                     process,
@@ -307,7 +325,12 @@ impl Service {
         script::start(&block, &self.launch, streams, self.estate.cgroup(), self.estate.before(), beside)
     }
 
-    fn pass_on(&self, number: i32) {
+    fn pass_on(&mut self, number: i32) {
+        if let Some(HeldBack { from, .. }) = self.held_back.take() {
+            let message = format!("signal {number} came before the script had begun");
+            from.tell(&Tell::Refused { message, is_missing: false });
+            return;
+        }
         let running = self.running.as_ref().map(|running| running.process);
         let Some(process) = running.or_else(|| self.cleaning.process()) else { return };
         let result = if self.launch.in_session {

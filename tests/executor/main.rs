@@ -8,6 +8,7 @@ mod deaths;
 mod input;
 mod kinds;
 mod leftovers;
+mod lost_time;
 mod orphans;
 mod output;
 mod revoked;
