@@ -2,9 +2,8 @@
 //! which, for `release`. It has a line for each, as locks of one name can be held in several stores.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -12,7 +11,10 @@ use anyhow::Context;
 use rustix::fs::{FlockOperation, flock};
 use uuid::Uuid;
 
-use crate::lock::{LockName, MAX_HOLDERS};
+use crate::{
+    host::private_folder::{make_missing, make_new},
+    lock::{LockName, MAX_HOLDERS},
+};
 
 /// What a note is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +70,7 @@ pub fn remove(state: &Path, note: Note, name: &LockName, line: &str) {
 /// Keeps others from changing a note of the same folder, until the result is dropped: several commands may do so at once.
 fn lock_folder(note: &Path) -> io::Result<File> {
     let folder = note.parent().unwrap_or(Path::new("."));
-    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    make_missing(folder)?;
     let folder = File::open(folder)?;
     flock(&folder, FlockOperation::LockExclusive)?;
     Ok(folder)
@@ -76,7 +78,7 @@ fn lock_folder(note: &Path) -> io::Result<File> {
 
 fn put(file: &Path, lines: &[String]) -> io::Result<()> {
     let part = file.with_extension(Uuid::new_v4().to_string());
-    let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part)?;
+    let mut out = make_new(&part, OpenOptions::new().write(true))?;
     let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
     let put = out.write_all(text.as_bytes()).and_then(|()| fs::rename(&part, file));
     if put.is_err() {

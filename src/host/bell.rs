@@ -2,18 +2,21 @@
 //!
 //! A bell is a file whose size counts its rings. Nothing depends on it: who hears none looks a little later.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::future::pending;
 use std::io::{self, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use tokio::io::unix::AsyncFd;
 
-use super::{async_fd::watch_readable, private_folder::open_or_make};
+use super::{
+    async_fd::watch_readable,
+    private_folder::{make_missing, open_or_make},
+};
 
 /// A bell's file is emptied when it has become larger than this, in bytes, one per ring.
 const FULL: u64 = 64 * 1024;
@@ -53,7 +56,7 @@ impl Bell {
         let mut options = OpenOptions::new();
         options.append(true);
         open_or_make(path, &mut options).or_else(|_| {
-            DirBuilder::new().recursive(true).mode(0o700).create(&self.directory)?;
+            make_missing(&self.directory)?;
             open_or_make(path, &mut options)
         })
     }

@@ -2,9 +2,8 @@
 //! process that dies leaves its place.
 
 use std::{
-    fs::{DirBuilder, File, OpenOptions},
+    fs::{File, OpenOptions},
     io,
-    os::unix::fs::DirBuilderExt,
     path::Path,
 };
 
@@ -13,7 +12,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::private_folder::open_or_make;
+use super::private_folder::{make_missing, open_or_make};
 
 /// A place that is taken, until this is dropped.
 #[derive(Debug)]
@@ -27,7 +26,7 @@ pub struct Place {
 /// # Errors
 /// The folder or a file in it can't be made or opened.
 pub fn take(folder: &Path, most: u32) -> io::Result<Option<Place>> {
-    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    make_missing(folder)?;
     for number in 0..most {
         let file =
             open_or_make(&folder.join(number.to_string()), OpenOptions::new().write(true).truncate(false))?;

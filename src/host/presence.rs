@@ -18,7 +18,7 @@ use serde::Serialize;
 use thiserror::Error;
 use uuid::Uuid;
 
-use super::private_folder::{Others, make_folder};
+use super::private_folder::{Others, hand_to_owner, make_folder};
 
 /// The longest record that is read back, in bytes.
 const MAX_RECORD_BYTES: u64 = 1 << 20;
@@ -202,19 +202,9 @@ impl PresenceDir {
             Ok(file) => file,
             Err(source) => return Err(PresenceError::File { path, source }),
         };
-        self.hand_to_owner(&file);
+        hand_to_owner(&file, &self.path);
         let presence = Presence { file, path };
         if presence.try_lock()? { Ok(presence) } else { Err(PresenceError::Taken(presence.path.clone())) }
-    }
-
-    /// A file that root makes in the directory of another user must be readable for that one.
-    fn hand_to_owner(&self, file: &File) {
-        if let Ok(directory) = fs::metadata(&self.path)
-            && directory.uid() != rustix::process::geteuid().as_raw()
-            && let Err(error) = std::os::unix::fs::fchown(file, Some(directory.uid()), Some(directory.gid()))
-        {
-            tracing::debug!(path = %self.path.display(), %error, "the file stays root's");
-        }
     }
 }
 

@@ -1,9 +1,12 @@
 //! Folders and files of this user alone: made so, and refused where others could have put something else in their place.
+//!
+//! What root makes in another user's folder is that user's: who looks after the runner's locks as root must leave
+//! nothing there that the runner can't use.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     io,
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, fchown},
     path::Path,
 };
 
@@ -26,12 +29,64 @@ pub struct Others {
 /// # Errors
 /// What the system says: it can't be made, or is no folder.
 pub fn make_folder(path: &Path) -> io::Result<Option<Others>> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    make_missing(path)?;
     let found = fs::metadata(path)?;
     let (owner, mode) = (found.uid(), found.mode() & 0o7777);
     let me = rustix::process::geteuid();
     let is_ours = owner == me.as_raw() || me.is_root();
     Ok((!is_ours || mode & 0o022 != 0).then_some(Others { owner, mode }))
+}
+
+/// Makes `path` and what is missing above it (mode 700); what is there stays as it is.
+///
+/// # Errors
+/// What the system says: it can't be made, or is no folder.
+pub fn make_missing(path: &Path) -> io::Result<()> {
+    let made = match DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => match path.parent() {
+            Some(above) if above != Path::new("") => {
+                make_missing(above)?;
+                DirBuilder::new().mode(0o700).create(path)
+            }
+            _ => Err(error),
+        },
+        made => made,
+    };
+    match made {
+        Ok(()) => {
+            hand_folder_to_owner(path);
+            Ok(())
+        }
+        // Also one that somebody else was quicker to make.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Gives a file or folder that root has just made in `folder` to the folder's owner. Of all others it stays as it is.
+pub fn hand_to_owner(made: &File, folder: &Path) {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    if let Ok(above) = fs::metadata(folder)
+        && above.uid() != 0
+        && let Err(error) = fchown(made, Some(above.uid()), Some(above.gid()))
+    {
+        tracing::debug!(folder = %folder.display(), %error, "what was made in it stays root's");
+    }
+}
+
+/// The owner could have put something else in the place of what was made, but nothing that is worth having: an open or
+/// foreign folder stays whose it is.
+fn hand_folder_to_owner(path: &Path) {
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW;
+    let open = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path);
+    if let Ok(made) = open
+        && let Some(above) = path.parent()
+        && made.metadata().is_ok_and(|found| found.uid() == 0 && found.mode() & 0o7777 == 0o700)
+    {
+        hand_to_owner(&made, above);
+    }
 }
 
 /// As [`make_folder`], where what others can change is an error that says how to go on.
@@ -60,7 +115,19 @@ pub fn make_private_file(path: &Path) -> io::Result<File> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    OpenOptions::new().write(true).read(true).create_new(true).mode(0o600).open(path)
+    make_new(path, OpenOptions::new().write(true).read(true))
+}
+
+/// Makes a file (mode 600) where there is nothing.
+///
+/// # Errors
+/// What the system says; `AlreadyExists` if there is something.
+pub fn make_new(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    let file = options.create_new(true).mode(0o600).open(path)?;
+    if let Some(folder) = path.parent() {
+        hand_to_owner(&file, folder);
+    }
+    Ok(file)
 }
 
 /// Opens a file to be written or locked, or makes it (mode 600). What is no regular file, or has a second name, was put
@@ -71,13 +138,19 @@ pub fn make_private_file(path: &Path) -> io::Result<File> {
 pub fn open_or_make(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     const TRIES: usize = 3;
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    options.create(true).mode(0o600).custom_flags(flags.bits().cast_signed());
+    options.mode(0o600).custom_flags(flags.bits().cast_signed());
     for _ in 1..TRIES {
         match options.open(path) {
             Ok(file) => {
                 let found = file.metadata()?;
                 if found.is_file() && found.nlink() <= 1 {
                     return Ok(file);
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                match make_new(path, &mut options.clone()) {
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+                    made => return made,
                 }
             }
             Err(error) if is_of_no_file(&error) => {}
@@ -88,7 +161,7 @@ pub fn open_or_make(path: &Path, options: &mut OpenOptions) -> io::Result<File> 
             _ => {}
         }
     }
-    options.open(path)
+    options.create(true).open(path)
 }
 
 /// A link (open(2): ELOOP), or a pipe or socket that nobody reads (ENXIO).

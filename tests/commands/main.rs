@@ -4,6 +4,7 @@
 mod harness;
 
 mod acquire;
+mod as_root;
 mod caller;
 mod exec;
 mod explain;

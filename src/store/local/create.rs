@@ -4,7 +4,6 @@
 use std::{
     fs::{self, File, OpenOptions},
     io,
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
@@ -17,7 +16,7 @@ use super::{
     place::Place,
     trouble::{Step, sqlite_trouble, system_trouble},
 };
-use crate::store::StoreError;
+use crate::{host::private_folder::make_new, store::StoreError};
 
 /// Makes the database, unless somebody else was quicker.
 pub(super) fn create(place: &Place) -> Result<(), StoreError> {
@@ -36,7 +35,7 @@ pub(super) fn create(place: &Place) -> Result<(), StoreError> {
 fn build(draft: &Path, path: &Path) -> Result<(), StoreError> {
     let system = |error: io::Error| cannot_be_made(path, &error);
     // SQLite gives its log files the mode of the database.
-    OpenOptions::new().write(true).create_new(true).mode(0o600).open(draft).map_err(system)?;
+    make_new(draft, OpenOptions::new().write(true)).map_err(system)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(draft, flags)
         .map_err(|error| system(io::Error::other(error.to_string())))?;

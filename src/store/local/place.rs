@@ -2,15 +2,18 @@
 
 use std::{
     ffi::OsString,
-    fs::{self, DirBuilder, Metadata},
+    fs::{self, Metadata},
     io,
-    os::unix::fs::{DirBuilderExt, MetadataExt},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
 use super::trouble::{refused, system_trouble};
 use crate::{
-    host::filesystem::{FsError, check_locks_well},
+    host::{
+        filesystem::{FsError, check_locks_well},
+        private_folder::make_missing,
+    },
     store::StoreError,
 };
 
@@ -98,14 +101,12 @@ impl Place {
     /// Makes the folder for kernel locks and bells (0700) if it is missing.
     pub(super) fn make_local_folder(&self) -> Result<(), StoreError> {
         let folder = &self.folder;
-        let made = match DirBuilder::new().mode(0o700).create(folder) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => fs::symlink_metadata(folder),
-            Err(error) => Err(error),
-            Ok(()) => return Ok(()),
-        };
-        match made {
+        match make_missing(folder).and_then(|()| fs::symlink_metadata(folder)) {
             Ok(found) if found.is_dir() => Ok(()),
             Ok(_) => Err(refused(folder, "is no directory", "remove it; it is made anew")),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                Err(refused(folder, "is no directory", "remove it; it is made anew"))
+            }
             Err(error) => Err(system_trouble(folder, "cannot be made", &error)),
         }
     }
@@ -132,5 +133,5 @@ fn make_folder(parent: &Path) -> io::Result<()> {
     if parent.is_dir() {
         return Ok(());
     }
-    DirBuilder::new().recursive(true).mode(0o700).create(parent)
+    make_missing(parent)
 }
