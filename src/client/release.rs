@@ -86,6 +86,12 @@ impl Client {
         self.unsettled.has(name, token)
     }
 
+    /// Whether a request of `token` can have left anything in the store: a hold, or a place in the queue. One whose
+    /// every write was refused has left nothing.
+    pub fn may_have_left(&self, name: &LockName, token: Token) -> bool {
+        self.unsettled.may_have_taken(name, token)
+    }
+
     /// Takes back what an unanswered write of a request brings that was withdrawn since: looks for it as long as
     /// `lasting`, which is best a lease, as what comes later ends by itself. Returns at once if each write was
     /// answered.
@@ -132,6 +138,7 @@ impl Client {
             let error = match self.change(name, known.take(), part).await {
                 Ok(state) => {
                     debug!(lock = %name, %token, ?parting, "given back");
+                    self.unsettled.given_back(name, token);
                     let is_kept = state.is_some_and(|state| state.holder(token).is_some());
                     return Ok(if is_kept { Given::Kept } else { Given::Back });
                 }

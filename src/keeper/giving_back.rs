@@ -58,7 +58,8 @@ impl GivingBack {
         };
         let mut locks: Vec<Lock> = holds.into_iter().map(held).collect();
         for name in names {
-            if !locks.iter().any(|held| held.name == name) {
+            // A store that has refused all would be asked for ten minutes to take back what it never gave.
+            if !locks.iter().any(|held| held.name == name) && client.may_have_left(&name, token) {
                 locks.push(Lock { name, known: None, parting: Parting::Alone });
             }
         }

@@ -272,3 +272,15 @@ fn what_a_dead_keeper_ran_in_a_pid_namespace_ends_before_the_lock_goes_on_outsid
     assert_eq!((marked.len(), living), (2, 1));
     host.run(&["release", "--name", LOCK]).with_code(0);
 }
+
+#[test]
+fn who_is_refused_by_the_store_leaves_no_keeper_that_goes_on_asking_it() {
+    let host = Host::new(&Store::Table("nobody-made-this-table".into()), "");
+    let refused = host.run(&["exec", "--name", LOCK, "--", "true"]).with_code(3);
+    refused.with_text(&["there is no such table"]);
+    host.nothing_is_left();
+    let job = host.job(1).attempt();
+    job.prepare().end().with_code(2).with_text(&["there is no such table"]);
+    job.cleanup().with_code(0);
+    host.nothing_is_left();
+}
