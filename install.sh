@@ -171,7 +171,7 @@ build() {
 
 install_binary() {
     [[ -f $binary ]] || die "$binary: no such file"
-    "$binary" --version >/dev/null 2>&1 || die "$binary does not run on this host (another architecture, or no pipeline-lock)"
+    [[ $("$binary" --version 2>/dev/null) == "pipeline-lock "* ]] || die "$binary does not run on this host (another architecture, or no pipeline-lock)"
     mkdir -p "$prefix/bin"
     # Renamed into place: a running job's processes keep the old one.
     install -m 0755 "$binary" "$installed.new"
@@ -196,9 +196,18 @@ install_config() {
         say "$config is the annotated default"
     elif default_for_host | cmp -s - "$config"; then
         say "$config is the default already"
+    elif cmp -s "$default_config" "$config"; then
+        # Nobody edited it: it was for a runner that was root. Renamed into place, as a job may read it now.
+        default_for_host >"$config.new"
+        chmod 0644 "$config.new"
+        mv -f "$config.new" "$config"
+        say "$config names the state folder now, as the runner runs as $runner_user"
     else
         default_for_host >"$config.new"
         say "$config stays as it is; this version's default is beside it: $config.new"
+        if [[ -z $for_user && $runner_user != root ]] && ! grep -q '^state:' "$config"; then
+            warn "$config names no state folder, so the locks of $runner_user would be in its home: add \"state: $state\""
+        fi
     fi
     if [[ -n $for_user && -e /etc/pipeline-lock/config.yaml ]]; then
         warn "/etc/pipeline-lock/config.yaml is there, and goes before $config"

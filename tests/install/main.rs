@@ -55,6 +55,7 @@ fn wrong_use_is_one_clear_error_and_changes_nothing() {
         (&["--purge"], "--purge goes with --uninstall"),
         (&["--user", "--runner", "x"], "--runner goes with --runner-config"),
         (&["--user", "--binary", "/etc/passwd"], "does not run on this host"),
+        (&["--user", "--binary", "/bin/true"], "no pipeline-lock"),
         (&["--user", "--runner-config", "/nonexistent"], "no such file"),
         (&[], "root is needed"),
     ] {
