@@ -24,7 +24,7 @@ pub struct MannerArgs {
     #[arg(long, requires = "name")]
     pub newest: bool,
     /// With --name: fail at once where so many wait already, this one counted
-    #[arg(long, value_name = "N", requires = "name", value_parser = value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", requires = "name", value_parser = value_parser!(u32).range(1..=10_000))]
     pub max_queue: Option<u32>,
 }
 

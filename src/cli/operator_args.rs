@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::Args;
+use clap::{Args, builder::RangedU64ValueParser};
 
 use super::{
     args::{duration, lasting},
@@ -111,7 +111,7 @@ pub struct HistoryArgs {
     /// The lock
     pub name: String,
     /// Show at most so many, the newest first
-    #[arg(short = 'n', long, value_name = "N", default_value = "20")]
+    #[arg(short = 'n', long, value_name = "N", default_value = "20", value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     pub number: usize,
     /// For programs; times are in milliseconds
     #[arg(long)]
@@ -137,7 +137,7 @@ pub struct WatchArgs {
     #[arg(long, value_name = "TEXT", conflicts_with = "name")]
     pub prefix: Option<String>,
     /// From one look to the next
-    #[arg(long, value_parser = duration, value_name = "TIME", default_value = "2s")]
+    #[arg(long, value_parser = interval, value_name = "TIME", default_value = "2s")]
     pub interval: Duration,
     /// For programs: an object for each change, a line each
     #[arg(long)]
@@ -174,4 +174,13 @@ pub struct ExplainArgs {
     /// For programs
     #[arg(long)]
     pub json: bool,
+}
+
+/// The time between two looks: each of them asks the store.
+fn interval(text: &str) -> Result<Duration, String> {
+    const SHORTEST: Duration = Duration::from_millis(100);
+    match duration(text)? {
+        time if time < SHORTEST => Err("that would ask the store without a pause: 100ms or more".into()),
+        time => Ok(time),
+    }
 }

@@ -137,8 +137,9 @@ fn report(farewell: &Farewell) -> StageExit {
     }
     if farewell.ended > 0 {
         let names = farewell.names.join(", ");
+        let (processes, were) = if farewell.ended == 1 { ("process", "was") } else { ("processes", "were") };
         report::warn(&format!(
-            "pipeline-lock: {} processes that the job left behind were ended: {names}",
+            "pipeline-lock: {} {processes} that the job left behind {were} ended: {names}",
             farewell.ended
         ));
     }

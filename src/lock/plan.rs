@@ -207,11 +207,22 @@ fn force(next: &mut LockState, request: &Request, store_now: EpochMs) -> Vec<Hol
     for holder in &taken {
         next.release(holder.token);
     }
-    let by = format!("--force-after {}s of {}", age.as_secs(), request.owner);
+    let by = format!("--force-after {}s of {}", age.as_secs(), forcer(request));
     for holder in &live {
         next.revoke(holder.token, &by);
     }
     taken
+}
+
+/// Who it is that forces, for those who are forced: outside of CI the owner is a token, which tells nobody anything.
+fn forcer(request: &Request) -> String {
+    match (&request.owner, request.who.user.as_str(), request.who.host.as_str()) {
+        (owner, ..) if *owner != Owner::alone(request.token) => owner.to_string(),
+        (owner, "", "") => owner.to_string(),
+        (_, "", host) => format!("somebody on {host}"),
+        (_, user, "") => user.to_owned(),
+        (_, user, host) => format!("{user} on {host}"),
+    }
 }
 
 fn next_look(current: &LockState, watch: &Watch, sight: Sight<'_>, place: usize) -> Duration {

@@ -73,7 +73,7 @@ mod on_both_stores {
         let run = job.run("build_script", &format!("{}sleep 600", host.tells("ready", "$$")));
         let shell = host.told("ready");
         let taking = start(host, &["acquire", "--name", LOCK, "--wait", "40s", "--force-after", "1"]);
-        run.end().with_code(2).with_text(&["was revoked"]);
+        run.end().with_code(2).with_text(&["was revoked by --force-after 1s of runner on "]);
         assert!(!shell.lives());
         taking.end().with_code(0);
         job.finish();

@@ -202,6 +202,12 @@ fn wrong_usage_is_2_and_a_missing_name_says_how_to_give_one() {
     let host = Host::local("");
     host.run(&["exec", "--name", LOCK]).with_code(2).with_text(&["CMD"]);
     host.run(&["exec", "--wait", "soon", "--", "true"]).with_code(2).with_text(&["soon"]);
+    host.run(&["exec", "--name", LOCK, "--max-queue", "10001", "--", "true"]).with_code(2);
+    host.run(&["watch", "--interval", "0"]).with_code(2).with_text(&["without a pause"]);
+    host.run(&["history", LOCK, "-n", "0"]).with_code(2);
+    host.run(&["status", "--table", "locks", "--region", "eu central"])
+        .with_code(3)
+        .with_text(&["no region's name"]);
     host.run(&["exec", "--", "true"]).with_code(3).with_text(&["--name"]);
     host.run(&["exec", "--name", "", "--", "true"]).with_code(3);
     host.run(&["exec", "--name", "a\nb", "--", "true"]).with_code(3);

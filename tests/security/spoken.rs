@@ -86,7 +86,7 @@ fn no_process_name_commands_the_runners_log() {
     job.script_ends(&format!("cd {}\n{copy}{left}", host.path().join("gates").display())).with_code(0);
     let left = host.told("left");
     let ended = job.finish();
-    assert!(!left.lives() && ended.error_text().contains("processes that the job left behind"), "{ended:?}");
+    assert!(!left.lives() && ended.error_text().contains("that the job left behind"), "{ended:?}");
     is_tame(&(ended.text() + &ended.error_text()));
     host.is_clean_soon();
 }

@@ -7,7 +7,10 @@ use thiserror::Error;
 pub enum CodecError {
     /// The item has no `Format`: another program wrote it. Give the lock another name or table, or delete
     /// the item once nothing uses it.
-    #[error("the item was written by another program: it has no `Format` attribute")]
+    #[error(
+        "the item was written by another program: it has no `Format` attribute. Give this lock \
+         another name or table, or delete the item once that program is done with it"
+    )]
     Foreign,
     /// An attribute is missing or has the wrong form: something else changed the document. Look at the item
     /// and repair or delete it once no job holds it.

@@ -46,6 +46,10 @@ pub(super) async fn connect(settings: &DynamoDbSettings) -> Result<Connection, S
         let message = format!("`endpoint_url` {shown} must begin with http:// or https://");
         return Err(StoreError::Refused(message));
     }
+    if let Some(region) = settings.region.as_deref().filter(|region| !is_a_regions_name(region)) {
+        let message = format!("`region` {region:?} is no region's name, such as eu-central-1");
+        return Err(StoreError::Refused(message));
+    }
     let http = SharedHttpClient::new(Http::default());
     // The version of the SDK's defaults: what they mean does not change under our feet with an update.
     let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(http.clone());
@@ -74,6 +78,11 @@ pub(super) async fn connect(settings: &DynamoDbSettings) -> Result<Connection, S
         .interceptor(OnlyDynamoDb)
         .build();
     Ok(Connection { client: Client::from_conf(config), place, clock })
+}
+
+/// Whether it can be one: it becomes a part of the host's name.
+fn is_a_regions_name(region: &str) -> bool {
+    !region.is_empty() && region.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
 fn timeouts() -> TimeoutConfig {

@@ -69,6 +69,9 @@ fn on_the_way(place: &Place, error: &ConnectorError) -> StoreError {
              `region`",
             CONNECT_TIMEOUT.as_millis()
         )),
-        Some(_) => StoreError::Unavailable(format!("{place}: {service} cannot be reached: {cause}")),
+        Some(_) => StoreError::Unavailable(format!(
+            "{place}: {service} cannot be reached: {cause}. Check the network, a proxy (HTTPS_PROXY), and the `region` or \
+             `endpoint_url`"
+        )),
     }
 }

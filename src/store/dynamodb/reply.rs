@@ -61,6 +61,13 @@ impl Reply<'_> {
                 self.said()
             )),
             "" => no_dynamodb(self.place, self.status, "it has no error code"),
+            // DynamoDB has no code of its own for a table whose key is another one; each such message has the word.
+            "ValidationException" if self.message.contains("key") => self.refused(&format!(
+                "DynamoDB refuses {}: {}. Locks need a table with the partition key LockID (a string) and no sort \
+                 key: `pipeline-lock table create` with this table says what it has",
+                self.action,
+                self.said()
+            )),
             _ => self.refused(&format!("DynamoDB refuses {}: {}", self.action, self.said())),
         }
     }
@@ -157,6 +164,18 @@ mod tests {
         assert!(matches!(error, StoreError::Refused(_)));
         let text = error.to_string();
         assert!(text.contains("dynamodb:UpdateItem") && text.contains("arn:aws:iam::1:user/ci"), "{text}");
+    }
+
+    #[test]
+    fn a_table_with_another_key_is_told_with_the_key_that_is_needed() {
+        for said in ["The provided key element does not match the schema", "Type mismatch for key"] {
+            let error = reply(400, "ValidationException", said);
+            assert!(
+                matches!(error, StoreError::Refused(_)) && error.to_string().contains("LockID"),
+                "{error}"
+            );
+        }
+        assert!(!reply(400, "ValidationException", "Item size").to_string().contains("LockID"));
     }
 
     #[test]
