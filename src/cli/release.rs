@@ -15,6 +15,7 @@ use crate::{
     config::Config,
     lock::{Holder, LockName, Owner, Term, Token, Waiter},
     report::{self, clean, holder_name},
+    store::StoreError,
 };
 
 /// Releases.
@@ -41,9 +42,10 @@ pub fn run(args: &ReleaseArgs, config: &Config) -> anyhow::Result<Exit> {
                 mine.end_reservations(&client, name, config).await
             };
             // What becomes of one lock does not hold up the next one.
-            failed.extend(
-                ended.await.err().map(|error| format!("lock {name}: {}", report::with_causes(&error))),
-            );
+            failed.extend(ended.await.err().map(|error| match error.downcast_ref::<StoreError>() {
+                Some(store) => store.about(name),
+                None => format!("lock {name}: {}", report::with_causes(&error)),
+            }));
         }
         client.recorded().await;
         anyhow::ensure!(failed.is_empty(), "{}", failed.join("\n"));
