@@ -121,8 +121,8 @@ Examples:
   pipeline-lock acquire --name shop/prod --wait 10m --ttl 3600
   pipeline-lock acquire --name lab/boards --limit 2    one of two places: PIPELINE_LOCK_SLOT says which
 
-In CI the pipeline is the owner: another job of it may release the lock, and a second job's acquire joins the hold.
-Without --name the file's rules and the job's PIPELINE_LOCK_... variables say which locks, and how they are taken.
+In CI the pipeline is the owner: another job of it may release the lock, and a second job's acquire joins the hold. \
+Without --name the file's rules and the job's PIPELINE_LOCK_... variables say which locks, and how they are taken. \
 The hold ends by itself after --ttl. On success the fencing number is printed as PIPELINE_LOCK_FENCE=N.")]
 pub struct AcquireArgs {
     /// Where the lock is.
@@ -162,8 +162,8 @@ Examples:
   pipeline-lock release --name shop/prod                 what this user's `acquire` or `reserve` took
   pipeline-lock release --name shop/prod --reservation   anybody's reservation
 
-In CI a job that took a part of the pipeline's hold itself gives back that part; any other gives back all that the
-pipeline's `acquire` jobs took. What the pipeline has left standing between its jobs (`scope: pipeline`) ends with it.
+In CI a job that took a part of the pipeline's hold itself gives back that part; any other gives back all that the \
+pipeline's `acquire` jobs took. What the pipeline has left standing between its jobs (`scope: pipeline`) ends with it. \
 What a running job or `exec` holds stays.")]
 pub struct ReleaseArgs {
     /// Where the lock is.
@@ -186,7 +186,7 @@ Examples:
   pipeline-lock exec --name shop/database --shared -- make report              beside other shared holds
   pipeline-lock exec --name lab/boards --limit 2 -- sh -c 'flash board-$PIPELINE_LOCK_SLOT'
 
-The command finds its locks in PIPELINE_LOCK_NAME, _FENCE and _SLOT: lists with commas, in the order of the names.
+The command finds its locks in PIPELINE_LOCK_NAME, _FENCE and _SLOT: lists with commas, in the order of the names. \
 A lock that this job's executor, its own `acquire` or an `exec` around it holds already is not taken again.")]
 pub struct ExecArgs {
     /// Where the lock is.

@@ -16,8 +16,8 @@ Examples:
   pipeline-lock unlock shop/prod                         names who holds it, and asks
   pipeline-lock unlock shop/prod --holder 4711 --yes --force
 
-A hold of `acquire`, a reservation and what the dead left are removed at once. The holder of a running job is asked to
-end: its job is stopped first, then it gives the lock back. One that does not answer is removed when its lease is over,
+A hold of `acquire`, a reservation and what the dead left are removed at once. The holder of a running job is asked to \
+end: its job is stopped first, then it gives the lock back. One that does not answer is removed when its lease is over, \
 and never before. Those who wait keep their places.")]
 pub struct UnlockArgs {
     /// Where the lock is.
@@ -47,7 +47,7 @@ Examples:
   pipeline-lock release --name shop/prod                 ends one's own reservation
   pipeline-lock release --name shop/prod --reservation   ends anybody's
 
-Who holds the lock goes on; after that nobody gets it until the reservation ends. Jobs that wait show the reason.
+Who holds the lock goes on; after that nobody gets it until the reservation ends. Jobs that wait show the reason. \
 A second reservation replaces the first.")]
 pub struct ReserveArgs {
     /// Where the lock is.
@@ -153,7 +153,7 @@ Examples:
   pipeline-lock explain --project shop/web --var PIPELINE_LOCK=eu
   pipeline-lock explain --job-json response.json --json
 
-Outside of a CI job, what is not said is as in `try`: the instance try.localhost, the ref main, not protected.
+Outside of a CI job, what is not said is as in `try`: the instance try.localhost, the ref main, not protected. \
 --var CI_SERVER_HOST=HOST and --var CI_COMMIT_REF_PROTECTED=true say otherwise. Nothing is taken or written.")]
 pub struct ExplainArgs {
     /// The project that the job is of
