@@ -119,6 +119,8 @@ pub struct Hold {
     parting: Parting,
     since: Moment,
     status: watch::Receiver<HoldStatus>,
+    /// Its watchers go on for as long as this lives: the renewals may end before the hold does, with their runtime.
+    _telling: watch::Sender<HoldStatus>,
     renewing: Option<JoinHandle<()>>,
 }
 
@@ -166,7 +168,8 @@ impl Hold {
             Term::Live { beat, lease } => {
                 let every =
                     options.heartbeat.or_else(|| Some(lease? / BEATS_PER_LEASE)).unwrap_or(LOOK_AFTER);
-                Some(tokio::spawn(keeper.clone().renew_for_ever(sender, beat, lease, every, sent)))
+                let renewals = keeper.clone().renew_for_ever(sender.clone(), beat, lease, every, sent);
+                Some(tokio::spawn(renewals))
             }
             Term::Static { .. } => None,
         };
@@ -179,6 +182,7 @@ impl Hold {
             parting: options.parting,
             since: sent,
             status,
+            _telling: sender,
             renewing,
         }
     }

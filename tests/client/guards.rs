@@ -7,7 +7,7 @@ use std::{
 
 use pipeline_lock::{
     AcquireError, Client, Lock, LockError, Locks, Progress,
-    client::{DROP_BLOCKS, Given},
+    client::{DROP_BLOCKS, Given, Loss},
     lock::{LockName, Owner},
     store::MemoryStore,
 };
@@ -60,6 +60,15 @@ fn a_guard_that_outlives_its_runtime_is_given_back_where_it_is_dropped() {
     let guard = runtime().block_on(lock("a").acquire(&client)).unwrap();
     drop(guard);
     assert_eq!(runtime().block_on(holders(&client, "a")), 0);
+}
+
+#[test]
+fn a_hold_whose_runtime_has_ended_is_lost_when_its_lease_ends() {
+    let client = client();
+    let lease = Duration::from_secs(10);
+    let guard = runtime().block_on(lock("a").lease(lease).unwrap().acquire(&client)).unwrap();
+    let loss = runtime().block_on(in_time("the loss", guard.lost(Duration::from_secs(9))));
+    assert!(matches!(loss, Loss::Expiring { .. }), "{loss:?}");
 }
 
 #[test]
