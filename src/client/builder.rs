@@ -270,8 +270,8 @@ impl Lock {
         self
     }
 
-    /// Acquires the lock, waiting as long as was said. Who drops the future before it is done leaves the queue, in the
-    /// background as far as the runtime lives.
+    /// Acquires the lock, waiting as long as was said. Who drops the future before it is done leaves the queue: in the
+    /// background, or as the runtime ends, as a [`Guard`]'s drop gives a lock back.
     ///
     /// # Errors
     /// [`AcquireError`]: why it is not held.

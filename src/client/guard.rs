@@ -1,22 +1,17 @@
 //! A held lock of the library, and how it is given back when nobody says so.
 
-use std::{sync::Arc, thread, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use tokio::{runtime, runtime::Handle, time::timeout};
+use tokio::{runtime::Handle, time::timeout};
 use tracing::warn;
 
-use super::{Client, Given, Hold, HoldStatus, HoldWatcher, Loss, Parting, ReleaseError, staying::Staying};
+use super::{
+    Client, Given, Hold, HoldStatus, HoldWatcher, Loss, Parting, ReleaseError, last_resort, staying::Staying,
+};
 use crate::lock::{Ending, Fence, LockName, LockState, Moment, Term, Token};
 
 /// How long a dropped [`Guard`] tries to give its lock back while its runtime lives.
 pub const DROP_IN_BACKGROUND: Duration = Duration::from_secs(60);
-
-/// How long the drop of a [`Guard`] may block where there is no runtime (any more).
-pub const DROP_BLOCKS: Duration = Duration::from_secs(5);
-
-/// How long the first try of such a drop may take: a connection that was kept for it may belong to the runtime that is
-/// ending, and nothing comes over it any more.
-const FIRST_TRY: Duration = Duration::from_secs(1);
 
 /// How long it may take then to write down for the lock's history how the hold ended.
 const LAST_RECORD: Duration = Duration::from_millis(500);
@@ -26,7 +21,8 @@ const LAST_RECORD: Duration = Duration::from_millis(500);
 /// A drop gives it back as well, as far as that is possible:
 /// - in a Tokio runtime it does so in the background, for [`DROP_IN_BACKGROUND`] at most, and blocks nobody;
 /// - where the runtime ends before that is done (`main` returns early), the end of the runtime waits for it, for
-///   [`DROP_BLOCKS`] at most; so does a drop outside of a runtime. (`Runtime::shutdown_background` waits too.)
+///   [`DROP_BLOCKS`](super::DROP_BLOCKS) at most; so does a drop outside of a runtime. (`Runtime::shutdown_background`
+///   waits too.)
 /// - what could not be given back then, and the holds of a process that is killed or leaves by `process::exit`, end
 ///   with their lease, or at once on the local store.
 ///
@@ -213,21 +209,11 @@ impl Work {
         }
     }
 
-    /// Gives it back on a thread and a runtime of its own: within another one nothing may block.
     fn give_blocking(&self) {
-        let in_time = || {
-            let runtime = runtime::Builder::new_current_thread().enable_all().build().ok()?;
-            let tries = [FIRST_TRY, DROP_BLOCKS.saturating_sub(FIRST_TRY)];
-            let given = tries.into_iter().find_map(|time| {
-                let given = self.give(Some(self.after(time)));
-                runtime.block_on(async { timeout(time, given).await }).ok()?.ok()
-            });
-            let _ = runtime.block_on(async { timeout(LAST_RECORD, self.client.recorded()).await });
-            given
-        };
-        let given = thread::scope(|scope| {
-            thread::Builder::new().spawn_scoped(scope, in_time).ok().and_then(|thread| thread.join().ok()?)
-        });
+        let given = last_resort::block_on(
+            |time| self.give(Some(self.after(time))),
+            || async { timeout(LAST_RECORD, self.client.recorded()).await },
+        );
         if given.is_none() {
             self.leave();
             warn!(lock = %self.name, "a dropped guard's lock could not be given back in time");

@@ -6,7 +6,9 @@ use std::{sync::Arc, time::Duration};
 use tokio::runtime::Handle;
 use uuid::Uuid;
 
-use super::{AcquireError, Client, Guard, Hold, Lock, Locks, Progress, Wish, staying::Staying};
+use super::{
+    AcquireError, Client, Guard, Hold, Lock, Locks, Parting, Progress, Wish, last_resort, staying::Staying,
+};
 use crate::{
     lock::{LockName, Owner, Token},
     store::StoreError,
@@ -94,24 +96,72 @@ impl Pending {
 
 impl Drop for Pending {
     fn drop(&mut self) {
-        let (names, staying) = (std::mem::take(&mut self.names), self.staying.take());
-        if names.is_empty() {
-            return;
-        }
-        let Ok(runtime) = Handle::try_current() else {
-            staying.iter().for_each(|staying| staying.leave_the_file());
-            return;
-        };
-        for name in names {
+        let staying = self.staying.take();
+        for name in std::mem::take(&mut self.names) {
             let (client, token, late, staying) =
                 (self.client.clone(), self.token, self.late, staying.clone());
-            runtime.spawn(async move {
-                if client.withdraw(&name, token).await.is_err() {
-                    staying.iter().for_each(|staying| staying.leave_the_file());
-                }
-                drop(staying);
-                client.take_back_late(&name, token, late).await;
-            });
+            let rest = Rest { client, name, token, late, staying };
+            drop(Leaving { rest: Some(rest), in_background: false });
         }
+    }
+}
+
+/// What a request has of one lock that was given up, on its way back. Dropped before it is there, it goes on in the
+/// background, or for a moment without a runtime: as a guard's hold does.
+struct Leaving {
+    rest: Option<Rest>,
+    in_background: bool,
+}
+
+struct Rest {
+    client: Client,
+    name: LockName,
+    token: Token,
+    late: Duration,
+    staying: Option<Arc<Staying>>,
+}
+
+impl Leaving {
+    async fn go(mut self) {
+        let Some(rest) = &self.rest else { return };
+        if rest.client.withdraw(&rest.name, rest.token).await.is_err() {
+            rest.leave_the_file();
+        }
+        let Some(Rest { client, name, token, late, staying }) = self.rest.take() else { return };
+        drop(staying);
+        client.take_back_late(&name, token, late).await;
+    }
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        let Some(rest) = self.rest.take() else { return };
+        match Handle::try_current() {
+            // In a runtime that is about to end the task is dropped, and comes here once more.
+            Ok(runtime) if !self.in_background => {
+                drop(runtime.spawn(Self { rest: Some(rest), in_background: true }.go()));
+            }
+            _ => rest.leave_blocking(),
+        }
+    }
+}
+
+impl Rest {
+    fn leave_blocking(&self) {
+        let Self { client, name, token, .. } = self;
+        let give_back = |time| {
+            let until = Some(client.clock().now().plus(time));
+            client.give_back(name, *token, None, Parting::Alone, until)
+        };
+        let left = last_resort::block_on(give_back, || std::future::ready(()));
+        // What comes late now is nobody's.
+        if left.is_none() || client.is_unsettled(name, *token) {
+            self.leave_the_file();
+        }
+    }
+
+    /// Something may stand: the file is not to go in good order.
+    fn leave_the_file(&self) {
+        self.staying.iter().for_each(|staying| staying.leave_the_file());
     }
 }

@@ -63,6 +63,40 @@ fn a_guard_that_outlives_its_runtime_is_given_back_where_it_is_dropped() {
 }
 
 #[test]
+fn a_request_that_is_dropped_as_its_runtime_ends_leaves_the_queue() {
+    let client = client();
+    let others = runtime();
+    let held = others.block_on(lock("a").acquire(&client)).unwrap();
+    let gave_up = runtime().block_on(async {
+        let waiting = lock("a").wait(SOON).acquire(&client);
+        tokio::select! {
+            _ = waiting => false,
+            () = until("the place", || async { waiters(&client, "a").await == 1 }) => true,
+        }
+    });
+    assert!(gave_up);
+    assert_eq!(others.block_on(waiters(&client, "a")), 0);
+    drop(held);
+}
+
+#[test]
+fn what_several_locks_had_got_is_given_back_when_they_are_dropped_as_their_runtime_ends() {
+    let client = client();
+    let others = runtime();
+    let held = others.block_on(lock("b").acquire(&client)).unwrap();
+    let gave_up = runtime().block_on(async {
+        let both = Locks::new([lock("a"), lock("b")].map(|lock| lock.wait(SOON))).unwrap();
+        tokio::select! {
+            _ = both.acquire(&client) => false,
+            () = until("the place", || async { waiters(&client, "b").await == 1 }) => true,
+        }
+    });
+    assert!(gave_up);
+    assert_eq!(others.block_on(holders(&client, "a")), 0);
+    drop(held);
+}
+
+#[test]
 fn a_hold_whose_runtime_has_ended_is_lost_when_its_lease_ends() {
     let client = client();
     let lease = Duration::from_secs(10);
