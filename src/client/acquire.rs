@@ -363,6 +363,7 @@ impl<'a, F: FnMut(Progress) + Send> Acquire<'a, F> {
     /// After a failed request: pauses and lets the request go on, or gives up.
     async fn endure(&mut self, error: StoreError) -> Result<(), AcquireError> {
         let now = self.client.clock.now();
+        let left = self.limit.saturating_sub(self.waited());
         let patience = match &error {
             StoreError::Document { .. } => Duration::ZERO,
             error if !error.is_passing() && !self.was_queued => Duration::ZERO,
@@ -371,7 +372,7 @@ impl<'a, F: FnMut(Progress) + Send> Acquire<'a, F> {
             _ => FIRST_CONTACT.min(self.limit),
         };
         let since = self.trouble.as_ref().map_or(now, |t| t.since);
-        if patience.is_zero() || now.since(since) >= patience {
+        if patience.is_zero() || left.is_zero() || now.since(since) >= patience {
             return Err(self.store_error(error));
         }
         let pause = self.trouble.as_ref().map_or(RETRY.0, |t| (t.pause * 2).min(RETRY.1));
@@ -379,7 +380,7 @@ impl<'a, F: FnMut(Progress) + Send> Acquire<'a, F> {
             (self.news)(Progress::Trouble { name: self.name.to_string(), message: error.to_string() });
         }
         self.trouble = Some(Trouble { since, pause });
-        self.client.clock.sleep_until(now.plus(jittered(pause))).await;
+        self.client.clock.sleep_until(now.plus(jittered(pause).min(left))).await;
         Ok(())
     }
 

@@ -13,7 +13,10 @@ use pipeline_lock::{
     store::{Expected, Store, Swap},
 };
 
-use crate::{moody::Moody, name, request};
+use crate::{
+    moody::{Mood, Moody},
+    name, request,
+};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -69,6 +72,30 @@ async fn the_time_of_a_static_hold_counts_from_its_grant() {
         panic!("{granted:?}")
     };
     assert!(until >= before.plus(ttl), "{until:?} was over when it was granted");
+}
+
+#[tokio::test]
+async fn a_store_that_goes_away_while_it_is_waited_lengthens_no_wait() {
+    let (store, _) = Moody::client();
+    crowd(&store, 1).await;
+    for (mood, minutes) in [(Mood::Away, 30), (Mood::Away, 59), (Mood::Refusing, 59)] {
+        store.set(Mood::Well);
+        let clock = Arc::new(Rush(Mutex::new(Moment(Duration::ZERO))));
+        let client = Client::with_clock(store.clone(), clock.clone(), None);
+        let goes_away = Duration::from_secs(minutes * 60 + 30);
+        let news = |_| {
+            if clock.now().0 >= goes_away {
+                store.set(mood);
+            }
+        };
+        let end = client.acquire(&name(), request(), AcquireOptions::waiting(HOUR), news).await;
+        assert!(matches!(end, Err(AcquireError::Store { .. })), "{end:?}");
+        let took = clock.now().0;
+        assert!(
+            took <= HOUR && took > HOUR - Duration::from_secs(10),
+            "gone at {goes_away:?}, it took {took:?}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -25,6 +25,8 @@ pub enum Mood {
     HangingWrites,
     /// Everything is refused.
     Refusing,
+    /// It can't be reached.
+    Away,
     /// No ending can be recorded.
     Forgetful,
     /// What all locks are may not be asked.
@@ -90,6 +92,9 @@ impl Moody {
         let mood = *self.mood.lock().unwrap();
         if mood == Mood::Refusing {
             return Err(StoreError::Refused("no permission today".into()));
+        }
+        if mood == Mood::Away {
+            return Err(StoreError::Unavailable("no connection".into()));
         }
         Ok(mood)
     }
