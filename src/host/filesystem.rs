@@ -144,21 +144,31 @@ impl Filesystem {
 /// # Errors
 /// [`FsError`], which names the filesystem and the way out.
 pub fn check_locks_well(path: &Path) -> Result<(), FsError> {
-    let unreadable = |source| FsError::Unreadable { path: path.to_owned(), source };
-    let absolute = std::path::absolute(path).map_err(unreadable)?;
-    let mut last = io::Error::from(ErrorKind::NotFound);
-    for place in absolute.ancestors() {
+    let magic = magic_of(path).map_err(|source| FsError::Unreadable { path: path.to_owned(), source })?;
+    Filesystem::of(magic).check(path, magic)
+}
+
+/// The filesystem of `path`, or of the nearest directory above it that is there, if others than this host may take part
+/// in it and not see its locks.
+#[must_use]
+pub fn shared_with_others(path: &Path) -> Option<&'static str> {
+    match Filesystem::of(magic_of(path).ok()?) {
+        Filesystem::Network(name) | Filesystem::Foreign(name) => Some(name),
+        Filesystem::Local(_) | Filesystem::Layered(_) | Filesystem::Unknown => None,
+    }
+}
+
+/// What statfs(2) says of `path`, or of the nearest directory above it that is there.
+fn magic_of(path: &Path) -> io::Result<u32> {
+    for place in std::path::absolute(path)?.ancestors() {
         match rustix::fs::statfs(place) {
-            Ok(found) => {
-                // The field is signed on some architectures and of 32 or 64 bits: only the lower 32 matter.
-                let magic = (i128::from(found.f_type) & 0xffff_ffff) as u32;
-                return Filesystem::of(magic).check(path, magic);
-            }
-            Err(rustix::io::Errno::NOENT) => last = ErrorKind::NotFound.into(),
-            Err(error) => return Err(unreadable(error.into())),
+            // The field is signed on some architectures and of 32 or 64 bits: only the lower 32 matter.
+            Ok(found) => return Ok((i128::from(found.f_type) & 0xffff_ffff) as u32),
+            Err(rustix::io::Errno::NOENT) => {}
+            Err(error) => return Err(error.into()),
         }
     }
-    Err(unreadable(last))
+    Err(ErrorKind::NotFound.into())
 }
 
 #[cfg(test)]

@@ -18,7 +18,10 @@ use serde::Serialize;
 use thiserror::Error;
 use uuid::Uuid;
 
-use super::private_folder::{Others, hand_to_owner, make_folder};
+use super::{
+    filesystem::shared_with_others,
+    private_folder::{Others, hand_to_owner, make_folder},
+};
 
 /// The longest record that is read back, in bytes.
 const MAX_RECORD_BYTES: u64 = 1 << 20;
@@ -46,6 +49,18 @@ pub enum PresenceError {
         owner: u32,
         /// Its permissions.
         mode: u32,
+    },
+    /// Other hosts, or a program or system apart, take part in the filesystem: a living process may look dead from there.
+    /// Give a folder on a disk of this host.
+    #[error(
+        "can't use {path} for the files that show who lives: it is on {filesystem}, from where other hosts may look \
+         without seeing their locks: name a folder on a local disk (`state`)"
+    )]
+    Shared {
+        /// The directory.
+        path: PathBuf,
+        /// The filesystem's name.
+        filesystem: &'static str,
     },
     /// The token has a file already. A token is made for one incarnation: use a new one.
     #[error("{0} is there already: this token is in use, or was")]
@@ -105,9 +120,12 @@ impl PresenceDir {
     /// Opens the directory, and makes it (mode 700) if it is missing.
     ///
     /// # Errors
-    /// [`PresenceError::Directory`], [`PresenceError::NotPrivate`].
+    /// [`PresenceError::Directory`], [`PresenceError::NotPrivate`], [`PresenceError::Shared`].
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, PresenceError> {
         let path = path.into();
+        if let Some(filesystem) = shared_with_others(&path) {
+            return Err(PresenceError::Shared { path, filesystem });
+        }
         match make_folder(&path) {
             Ok(None) => Ok(Self { path }),
             Ok(Some(Others { owner, mode })) => Err(PresenceError::NotPrivate { path, owner, mode }),

@@ -9,6 +9,8 @@ use std::{
 };
 
 use pipeline_lock::{
+    client::Here,
+    host::presence::PresenceError,
     lock::Value,
     store::{Consistency, Expected, LocalStore, Store, StoreError, Swap},
 };
@@ -95,6 +97,30 @@ fn the_inside_of_a_container_is_refused() {
     let error = LocalStore::open(&inside).unwrap_err();
     assert!(matches!(&error, StoreError::Refused(m) if m.contains("mount a volume")), "{error}");
     assert!(!inside.parent().unwrap().exists(), "something was made there");
+}
+
+/// There a living holder may look dead to another host, for a table's locks as well as for those of a file.
+#[test]
+fn who_lives_is_not_shown_on_a_filesystem_that_others_take_part_in() {
+    if !rustix::process::geteuid().is_root() {
+        return eprintln!("NOT RUN: this test needs root, to mount what belongs to another user");
+    }
+    let Some(path) = role() else {
+        let (_folder, path) = place();
+        let test = name_of(who_lives_is_not_shown_on_a_filesystem_that_others_take_part_in);
+        return run(&mut child_with_own_mounts(test, &path));
+    };
+    let folder = path.parent().unwrap();
+    let holds = folder.join("holds");
+    fs::create_dir(&holds).unwrap();
+    // One of another user, who answers nothing: what the kernel says of it is all that is asked.
+    let options = "fd=3,rootmode=40000,user_id=65534,group_id=65534";
+    let mount = format!("exec 3<>/dev/fuse && exec mount -i -t fuse none holds -o {options}");
+    run(Command::new("sh").current_dir(folder).args(["-c", &mount]));
+    let error = Here::open(folder).unwrap_err();
+    assert!(matches!(&error, PresenceError::Shared { path, .. } if *path == holds), "{error}");
+    let message = error.to_string();
+    assert!(message.contains("FUSE") && message.contains("`state`"), "{message}");
 }
 
 /// The swap fails with its cause, changes nothing, and works again once there is room.
