@@ -290,3 +290,18 @@ fn who_is_refused_by_the_store_leaves_no_keeper_that_goes_on_asking_it() {
     job.cleanup().with_code(0);
     host.nothing_is_left();
 }
+
+#[test]
+fn a_store_that_was_removed_under_a_running_command_gives_its_lock_to_nobody_else() {
+    let host = Host::local("");
+    let exec = start(&host, &shell(&host.gate("go")));
+    host.until_reached("go");
+    for file in ["locks.db", "locks.db-wal", "locks.db-shm"] {
+        std::fs::remove_file(host.path().join(file)).unwrap();
+    }
+    host.run(&["exec", "--name", LOCK, "--wait", "0", "--", "true"])
+        .with_code(3)
+        .with_text(&["is gone, while processes that used it are alive"]);
+    host.open("go");
+    drop(exec);
+}

@@ -99,6 +99,26 @@ fn the_inside_of_a_container_is_refused() {
     assert!(!inside.parent().unwrap().exists(), "something was made there");
 }
 
+/// Its log and the locks of its users would be in another folder than those of others.
+#[test]
+fn a_file_that_is_mounted_by_itself_is_refused() {
+    let Some(path) = role() else {
+        let (_folder, path) = made();
+        return run(&mut child_with_own_mounts(name_of(a_file_that_is_mounted_by_itself_is_refused), &path));
+    };
+    let inside = path.with_file_name("inside");
+    fs::create_dir(&inside).unwrap();
+    let mounted = inside.join("locks.db");
+    File::create(&mounted).unwrap();
+    run(Command::new("mount").arg("--bind").args([&path, &mounted]));
+    refusal(&mounted, "is mounted by itself");
+    assert_eq!(fs::read_dir(&inside).unwrap().count(), 1, "something was made there");
+    run(Command::new("umount").arg(&mounted));
+    fs::remove_file(&mounted).unwrap();
+    run(Command::new("mount").arg("--bind").args([path.parent().unwrap(), &inside]));
+    open(&mounted);
+}
+
 /// There a living holder may look dead to another host, for a table's locks as well as for those of a file.
 #[test]
 fn who_lives_is_not_shown_on_a_filesystem_that_others_take_part_in() {

@@ -200,18 +200,42 @@ fn a_file_that_is_removed_or_replaced_while_in_use_is_refused() {
     gone(&store);
 }
 
-/// A new database beside living holders would give their locks out a second time.
+fn removed(path: &Path, names: &[&str]) {
+    names.iter().for_each(|name| fs::remove_file(path.with_file_name(name)).unwrap());
+}
+
+/// A new database beside living users would give their locks out a second time.
 #[test]
-fn a_database_that_was_removed_is_not_made_anew_while_its_holders_live() {
+fn a_database_that_was_removed_is_not_made_anew_while_its_users_live() {
     let (_folder, path) = made();
-    let presence = File::create(path.with_file_name("locks.db.d").join("token")).unwrap();
-    rustix::fs::flock(&presence, rustix::fs::FlockOperation::LockExclusive).unwrap();
-    for file in ["locks.db", "locks.db-wal", "locks.db-shm"] {
-        fs::remove_file(path.with_file_name(file)).unwrap();
-    }
+    let user = open(&path);
+    removed(&path, &["locks.db", "locks.db-wal", "locks.db-shm"]);
     refusal(&path, "is gone, while processes that used it are alive");
     assert!(!path.exists());
-    drop(presence);
+    drop(user);
+    open(&path);
+}
+
+#[test]
+fn a_database_in_the_place_of_another_one_is_refused_while_the_users_of_that_live() {
+    let (_folder, path) = made();
+    let copy = path.with_file_name("copy");
+    fs::copy(&path, &copy).unwrap();
+    let user = open(&path);
+    fs::rename(&copy, &path).unwrap();
+    refusal(&path, "has come in the place of another one");
+    drop(user);
+    open(&path);
+}
+
+/// What was written last is in the log: by a new one nobody would know of it.
+#[test]
+fn a_database_without_its_log_is_refused_while_the_users_of_that_live() {
+    let (_folder, path) = made();
+    let user = open(&path);
+    removed(&path, &["locks.db-wal", "locks.db-shm"]);
+    refusal(&path, "without its log (-wal)");
+    drop(user);
     open(&path);
 }
 

@@ -12,15 +12,16 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use uuid::Uuid;
 
 use super::{
-    layout, left_behind,
+    layout,
     place::Place,
     trouble::{Step, sqlite_trouble, system_trouble},
+    users::User,
 };
 use crate::{host::private_folder::make_new, store::StoreError};
 
 /// Makes the database, unless somebody else was quicker.
 pub(super) fn create(place: &Place) -> Result<(), StoreError> {
-    left_behind::check(place)?;
+    User::check_none_lives(place)?;
     let draft = beside(&place.path, &format!(".{}.new", Uuid::new_v4()));
     let made = build(&draft, &place.path).and_then(|()| {
         put_in_place(&draft, &place.path).map_err(|error| cannot_be_made(&place.path, &error))

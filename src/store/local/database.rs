@@ -7,6 +7,7 @@ use super::{
     create, history,
     place::{FileId, Place},
     trouble::{Step, refused, sqlite_trouble},
+    users::User,
 };
 use crate::{
     lock::{CodecError, Ending, EpochMs, Holder, LockName, LockState, Map, Term, codec},
@@ -24,6 +25,7 @@ pub(super) struct Database {
     connection: Connection,
     place: Place,
     file: FileId,
+    _user: User,
 }
 
 impl Database {
@@ -38,10 +40,12 @@ impl Database {
                 })?
             }
         };
+        place.is_mounted_with_its_folder()?;
         let connection = connect(&place.path)?;
         place.still_has(file)?;
         place.make_local_folder()?;
-        Ok(Self { connection, place, file })
+        let user = User::join(&place, file)?;
+        Ok(Self { connection, place, file, _user: user })
     }
 
     /// The document of `name`, if there is one.

@@ -8,9 +8,9 @@ mod create;
 mod database;
 mod history;
 mod layout;
-mod left_behind;
 mod place;
 mod store;
 mod trouble;
+mod users;
 
 pub use store::LocalStore;

@@ -2,11 +2,14 @@
 
 use std::{
     ffi::OsString,
+    fmt,
     fs::{self, Metadata},
     io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
+
+use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 
 use super::trouble::{refused, system_trouble};
 use crate::{
@@ -86,6 +89,31 @@ impl Place {
         Ok(Some(FileId::of(&found)))
     }
 
+    /// Refuses a file that is mounted by itself, as a container can have it: what SQLite keeps beside it would be
+    /// another one in each place, and two processes would not see each other's holds.
+    pub(super) fn is_mounted_with_its_folder(&self) -> Result<(), StoreError> {
+        let mount = |path: &Path| {
+            let found = statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::MNT_ID).ok()?;
+            // Linux 5.8 and newer say it.
+            (found.stx_mask & StatxFlags::MNT_ID.bits() != 0).then_some(found.stx_mnt_id)
+        };
+        match (mount(&self.path), self.path.parent().and_then(mount)) {
+            (Some(file), Some(folder)) if file != folder => Err(refused(
+                &self.path,
+                "is mounted by itself",
+                "mount the folder that it is in, so that its log (-wal) and its locks are the same ones for all",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// The log of changes that SQLite keeps beside the database.
+    pub(super) fn log(&self) -> PathBuf {
+        let mut log = OsString::from(&self.path);
+        log.push("-wal");
+        log.into()
+    }
+
     /// Refuses to go on when another file, or none, has come to the path since `opened` was opened.
     pub(super) fn still_has(&self, opened: FileId) -> Result<(), StoreError> {
         if self.look()? == Some(opened) {
@@ -113,8 +141,14 @@ impl Place {
 }
 
 impl FileId {
-    fn of(found: &Metadata) -> Self {
+    pub(super) fn of(found: &Metadata) -> Self {
         Self { device: found.dev(), inode: found.ino() }
+    }
+}
+
+impl fmt::Display for FileId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.device, self.inode)
     }
 }
 
