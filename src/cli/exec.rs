@@ -176,6 +176,7 @@ fn run_command(
         connection,
         deadline: folder.open_deadline()?,
         token,
+        keeper: connection.keeper(folder),
         relays: Vec::new(),
         limits: None,
         signals,

@@ -9,10 +9,7 @@ use tracing::warn;
 use super::{Signals, StageEnvironment, StageExit, inner_cleanup::InnerCleanup, run::job_of};
 use crate::report;
 use crate::{
-    host::{
-        clock::BootTime,
-        process::{Pid, ProcId, Signal},
-    },
+    host::{clock::BootTime, process::Signal},
     keeper::{Ask, Cleaned, Connection, Farewell, JobFolder, Tell, bury},
     lock::Token,
 };
@@ -101,7 +98,7 @@ fn wait(
             Ok(Some(_)) => {}
             Ok(None) => return Ok(None),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                let Some(keeper) = keeper_of(folder).filter(|keeper| keeper.is_stopped()) else {
+                let Some(keeper) = connection.keeper(folder).filter(|keeper| keeper.is_stopped()) else {
                     stopped_since = None;
                     continue;
                 };
@@ -115,11 +112,6 @@ fn wait(
             Err(error) => return Err(error),
         }
     }
-}
-
-fn keeper_of(folder: &JobFolder) -> Option<ProcId> {
-    let pid = folder.read_record().ok()?.pid;
-    ProcId::of(Pid::new(i32::try_from(pid).ok()?)?)
 }
 
 fn report(farewell: &Farewell) -> StageExit {

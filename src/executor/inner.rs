@@ -90,6 +90,8 @@ pub(super) fn run(
         connection: place.connection,
         deadline,
         token: place.token,
+        // The driver's cleanup is below it too, and is nobody's to end.
+        keeper: None,
         relays,
         limits: Some(limits),
         signals: place.signals,

@@ -75,6 +75,7 @@ fn run_in(
         connection: &connection,
         deadline,
         token,
+        keeper: connection.keeper(folder),
         relays: vec![Relay::new(source, Sink::Output)],
         limits: None,
         signals: &signals,

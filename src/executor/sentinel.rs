@@ -21,7 +21,10 @@ use super::{
     switch::{ABANDONED_GRACE, Outside, switch_time, until_the_lease},
 };
 use crate::{
-    host::clock::{BootTime, BootTimer},
+    host::{
+        clock::{BootTime, BootTimer},
+        process::ProcId,
+    },
     keeper::{Ask, Connection, JobFolder, TOKEN_VARIABLE, bury_now, without_the_job},
     lock::Token,
 };
@@ -84,6 +87,9 @@ impl Sentinel {
             return Ok(());
         };
         connection.ask(&Ask::Watch, &[])?;
+        // Below the keeper of a wrapped driver is that one's cleanup too, which is nobody's to end.
+        let is_wrapped = folder.read_record()?.driver.is_some();
+        let keeper = if is_wrapped { None } else { connection.keeper(&folder) };
         let timer = BootTimer::new()?;
         loop {
             let switch = switch_time(&deadline, self.kill_grace);
@@ -91,7 +97,7 @@ impl Sentinel {
                 warn!(
                     "the keeper gives no news and the lease is about to end: the job's processes are ended"
                 );
-                self.job().end(until_the_lease(&deadline));
+                self.job(keeper).end(until_the_lease(&deadline));
                 return Ok(());
             }
             let far = BootTime::now() + LOOK_EVERY;
@@ -117,12 +123,12 @@ impl Sentinel {
             return;
         }
         info!("the keeper is dead: the job is ended");
-        self.job().end(ABANDONED_GRACE);
+        self.job(None).end(ABANDONED_GRACE);
         bury_now(folder, self.token);
     }
 
-    fn job(&self) -> Outside {
-        Outside { token: self.token, cgroup: self.cgroup.clone(), known: None }
+    fn job(&self, keeper: Option<ProcId>) -> Outside {
+        Outside { token: self.token, cgroup: self.cgroup.clone(), known: None, keeper }
     }
 
     fn folder(&self) -> JobFolder {

@@ -82,6 +82,8 @@ pub struct Supervision<'a> {
     pub deadline: Deadline,
     /// The job.
     pub token: Token,
+    /// Its keeper; none where not all below that may be ended.
+    pub keeper: Option<ProcId>,
     /// The command's output, if it goes through this process: one relay for each stream.
     pub relays: Vec<Relay>,
     /// The times of the command; none: it may take as long as it likes.
@@ -325,6 +327,7 @@ impl<'a> Watch<'a> {
             token: self.job.token,
             cgroup: started.and_then(|s| s.cgroup.clone()),
             known: started.map(|s| s.process),
+            keeper: self.job.keeper,
         };
         job.end(term_grace);
     }

@@ -44,6 +44,9 @@ pub(super) struct Outside {
     pub(super) cgroup: Option<PathBuf>,
     /// A process of it that is known, with all below it.
     pub(super) known: Option<ProcId>,
+    /// Its keeper, if all below that is the job's: one that stands still has what has left its parents and its
+    /// environment below it still. Of no use once it is dead.
+    pub(super) keeper: Option<ProcId>,
 }
 
 impl Outside {
@@ -51,7 +54,7 @@ impl Outside {
     pub(super) fn end(&self, term_grace: Duration) {
         let tree = JobTree {
             cgroup: self.cgroup.as_deref().and_then(Cgroup::open),
-            root: None,
+            root: self.keeper,
             known: self.known.into_iter().collect(),
             marker: Some(Marker { name: MARKER.into(), value: self.token.to_string() }),
             exclude: vec![Pid::me()],

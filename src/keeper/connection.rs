@@ -6,6 +6,11 @@ use std::{
     time::Duration,
 };
 
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+};
+
 use super::{
     folder::JobFolder,
     protocol::{Ask, Farewell, Tell},
@@ -14,6 +19,7 @@ use super::{
 use crate::host::{
     clock::BootTime,
     peer::{self, Peer},
+    process::{Pid, ProcId},
 };
 
 /// Waits until the keeper on the other side has ended, or fails with `TimedOut`.
@@ -111,6 +117,25 @@ impl Connection {
     /// Lets [`Connection::hear`] fail with `WouldBlock` after this time; `None`: never.
     pub fn set_patience(&self, patience: Option<Duration>) -> io::Result<()> {
         self.0.set_read_timeout(patience)
+    }
+
+    /// The process of the keeper on the other side, by what it wrote into `folder`; none if it is gone. Its number was
+    /// its own if it has not hung up since it was looked at.
+    pub fn keeper(&self, folder: &JobFolder) -> Option<ProcId> {
+        let pid = Pid::new(i32::try_from(folder.read_record().ok()?.pid).ok()?)?;
+        ProcId::of(pid).filter(|_| !self.is_over())
+    }
+
+    /// Whether the other side has hung up.
+    fn is_over(&self) -> bool {
+        let mut fds = [PollFd::new(&self.0, PollFlags::RDHUP)];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        loop {
+            match poll(&mut fds, Some(&now)) {
+                Err(Errno::INTR) => {}
+                polled => return polled.is_err() || !fds[0].revents().is_empty(),
+            }
+        }
     }
 
     /// The socket, to be polled.

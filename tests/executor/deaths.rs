@@ -1,6 +1,6 @@
 //! Whoever is killed, somebody is left to end the job and free its lock, in that order.
 
-use std::{process::Command, time::Duration};
+use std::time::Duration;
 
 use rustix::process::Signal;
 
@@ -49,20 +49,8 @@ on_both_stores! {
     without_a_cgroup_what_an_earlier_stage_left_behind_ends_with_a_killed_keeper
 }
 
-/// Where cgroups can only be read, as in most containers: the job's keeper can make none.
-fn prepare_without_cgroup(job: &Attempt) {
-    const MOUNTS: &str = "while read -r _ _ _ _ point rest; do case $rest in *' - cgroup2 '*) \
-        mount -o remount,bind,ro \"$point\";; esac; done </proc/self/mountinfo; exec \"$@\"";
-    let prepare = job.command(&["prepare"]);
-    let mut command = Command::new("unshare");
-    command.arg(if rustix::process::geteuid().is_root() { "-m" } else { "-rm" });
-    command.args(["sh", "-c", MOUNTS, "sh"]).arg(prepare.get_program()).args(prepare.get_args()).env_clear();
-    command.envs(prepare.get_envs().filter_map(|(key, value)| Some((key, value?)))).current_dir(&job.dir);
-    Stage::start(command, false).end().with_code(0);
-}
-
 /// A command that nothing but its parent or a record tells to be the job's, and that ignores TERM.
-fn hidden(host: &Host) -> String {
+pub fn hidden(host: &Host) -> String {
     let told = host.tells("hidden", "$$");
     format!(
         "env -i setsid bash -c 'trap \"\" TERM\n{told}for i in $(seq 600); do sleep 0.05; done' >/dev/null"
@@ -71,7 +59,7 @@ fn hidden(host: &Host) -> String {
 
 fn without_a_cgroup_a_process_with_an_environment_of_its_own_ends_with_a_killed_keeper(host: &Host) {
     let (dead, next) = (host.job(1).attempt(), host.job(2).attempt());
-    prepare_without_cgroup(&dead);
+    dead.prepare_without_cgroup();
     let run = dead.run("build_script", &format!("{}\ntrue", hidden(host)));
     let (hidden, waiting) = (host.told("hidden"), next.prepare());
     host.until_queued(&[2]);
@@ -86,7 +74,7 @@ fn without_a_cgroup_a_process_with_an_environment_of_its_own_ends_with_a_killed_
 
 fn without_a_cgroup_what_an_earlier_stage_left_behind_ends_with_a_killed_keeper(host: &Host) {
     let (dead, next) = (host.job(1).attempt(), host.job(2).attempt());
-    prepare_without_cgroup(&dead);
+    dead.prepare_without_cgroup();
     dead.script_ends(&format!("{} &", hidden(host))).with_code(0);
     let (hidden, waiting) = (host.told("hidden"), next.prepare());
     host.until_queued(&[2]);

@@ -17,6 +17,7 @@ mod runner;
 mod scripts;
 mod shells;
 mod stand_in;
+mod stopped;
 mod stores;
 mod takeover;
 mod trouble;
