@@ -6,6 +6,7 @@ use std::{
         fd::{AsFd, OwnedFd},
         unix::net::UnixStream,
     },
+    time::Duration,
 };
 
 use anyhow::Context;
@@ -29,6 +30,9 @@ use crate::{
     host::{clock::BootTime, subreaper},
     report::with_causes,
 };
+
+/// How long a thread for what blocks is kept when there is nothing for it: longer than any job.
+const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Serves the job that prepare sends over standard input, until it is over.
 pub fn serve() -> anyhow::Result<()> {
@@ -54,7 +58,11 @@ pub fn serve() -> anyhow::Result<()> {
 }
 
 fn in_runtime(launch: Launch, rites: Option<CommandBlock>, prepare: &UnixStream) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().thread_keep_alive(FOR_EVER).build()?;
+    // Names are looked up and files are locked by a thread beside this one. It is had now: where a job uses up all that
+    // this host has to give, a new one could not be started, and without one each of those would be a panic.
+    drop(runtime.spawn_blocking(|| ()));
     runtime.block_on(serve_launch(launch, rites, prepare.try_clone()?))
 }
 

@@ -319,6 +319,27 @@ fn a_presence_file_that_was_removed_is_made_anew() {
     host.is_clean_soon();
 }
 
+/// Where a job uses up all threads that the host has to give, who has one ready needs no new one: a keeper that had to
+/// start one, to look up a name or to lock a file, would die of it and take its job with it.
+#[test]
+fn a_keeper_has_a_thread_ready_for_what_blocks_however_long_it_has_had_no_use_for_it() {
+    let host = Host::dynamodb("");
+    let job = host.job(1).prepared();
+    let tasks = format!("/proc/{}/task", job.keeper().pid);
+    let threads = || std::fs::read_dir(&tasks).unwrap().count();
+    // Its own, one that listens, one for prepare, which has gone, and the one in question.
+    eventually("prepare's connection is over", || threads() <= 3);
+    // It looks for this file every ten seconds: longer than such a thread lives by itself.
+    let presence = host.path().join("state/holds").join(job.token());
+    for _ in 0..2 {
+        std::fs::remove_file(&presence).unwrap();
+        eventually("the keeper has looked", || presence.exists());
+    }
+    assert_eq!(threads(), 3);
+    job.finish();
+    host.is_clean_soon();
+}
+
 #[test]
 fn what_a_start_that_was_cut_off_left_behind_goes_with_cleanup() {
     let host = Host::local("");
