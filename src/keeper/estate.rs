@@ -128,23 +128,21 @@ impl Estate {
         Record::of_this_process(self.cgroup().map(|c| c.path().to_owned())).knowing(self.known.clone())
     }
 
-    /// Writes down a stage's command, for whoever buries this keeper: without a cgroup the marker alone would tell
-    /// who is the job's, and it is lost with the environment.
+    /// Writes down a stage's command, for whoever buries this keeper: the marker is lost with the environment, and a
+    /// process may leave its cgroup (root's do, and the login of another user), if there is one.
     pub(super) fn note_command(&mut self, command: ProcId) {
-        if self.cgroup().is_none() {
-            self.known.insert(0, command);
-            self.note_processes();
-        }
+        self.known.insert(0, command);
+        self.note_processes();
     }
 
     /// Writes down what a stage's command that has ended left behind.
     pub(super) fn note_left(&mut self) {
-        if self.cgroup().is_some() {
-            // It knows by itself.
-            return;
-        }
         let living = if subreaper::has_children() { self.tree.living() } else { Ok(Vec::new()) };
         self.known = living.unwrap_or_default();
+        if let Some(inside) = self.cgroup().and_then(|cgroup| cgroup.pids().ok()) {
+            // There is room for a few only, and it knows its own by itself as long as they don't leave it.
+            self.known.sort_by_key(|id| inside.contains(&id.pid));
+        }
         self.note_processes();
     }
 

@@ -270,3 +270,24 @@ fn a_folder_that_the_runner_removed_without_cleanup_ends_the_job(host: &Host) {
     within(Duration::from_secs(15), "the job is ended", || !left.lives());
     host.is_clean_soon();
 }
+
+/// Of a script that moves to the cgroup above the job's: as root may, and as the login of another user does.
+const MOVES_OUT: &str = "point=$(awk '/ - cgroup2 /{print $5; exit}' /proc/self/mountinfo)\n\
+    echo $BASHPID >$(dirname $point$(sed -n s/^0:://p /proc/self/cgroup))/cgroup.procs\n";
+
+#[test]
+fn what_has_left_the_cgroup_and_its_environment_ends_with_a_killed_keeper() {
+    let host = Host::local("");
+    let job = host.job(1).prepared();
+    if !job.has_cgroup() {
+        eprintln!("NOT RUN: this test needs a host on which a keeper can make a cgroup v2");
+        job.finish();
+        return;
+    }
+    job.script_ends(&format!("({MOVES_OUT}exec {}) &", hidden(&host))).with_code(0);
+    let hidden = host.told("hidden");
+    job.keeper().signal(Signal::KILL);
+    job.finish();
+    assert!(!hidden.lives(), "the lock went before it");
+    host.is_clean_soon();
+}

@@ -89,6 +89,12 @@ impl Attempt {
         Stage::start(command, false).end().with_code(0);
     }
 
+    /// Whether the job's keeper could make a cgroup for it.
+    pub fn has_cgroup(&self) -> bool {
+        let presence = self.job.site.dir.join("locks.db.d/holds").join(self.token());
+        std::fs::read_to_string(presence).is_ok_and(|record| record.contains("pipeline-lock-job-"))
+    }
+
     /// What the job's keeper has written down.
     pub fn keeper_log(&self) -> String {
         let log = self.job.site.dir.join("state/jobs").join(self.token()).join("keeper.log");
