@@ -17,7 +17,7 @@ use crate::{
     host::{
         bell::{Bell, BellWatch},
         cgroup::Cgroup,
-        clock::BootTime,
+        clock::{BootTime, boot_id},
         ending::Patience,
         places::{self, Place},
         presence::{Presence, PresenceDir, PresenceError, Probe},
@@ -54,7 +54,10 @@ pub struct Record {
     pub cgroup: Option<PathBuf>,
     /// The pid namespace that it lives in: from one beside it its processes can't be seen.
     pub pid_namespace: String,
-    /// Processes of it that are known, by the ids of that namespace: a marker can be lost with the environment.
+    /// The boot of this host that it lives in; empty from one that did not write it down.
+    #[serde(default)]
+    pub boot: String,
+    /// Processes of it that are known, by the ids of that namespace and boot: a marker can be lost with the environment.
     #[serde(default)]
     pub known: Vec<ProcId>,
 }
@@ -65,7 +68,7 @@ const MOST_KNOWN: usize = 32;
 impl Record {
     /// The record of this process.
     pub fn of_this_process(cgroup: Option<PathBuf>) -> Self {
-        Self { cgroup, pid_namespace: pid_namespace(), known: Vec::new() }
+        Self { cgroup, pid_namespace: pid_namespace(), boot: boot_id(), known: Vec::new() }
     }
 
     /// The same with these processes, as many as there is room for.
@@ -168,6 +171,10 @@ impl Here {
         if record.pid_namespace != pid_namespace() {
             // From a namespace around that one they are seen, under other ids.
             warn!(%token, "a dead holder lived in another pid namespace: its processes may not be seen from here");
+            record.known.clear();
+        }
+        if !record.boot.is_empty() && record.boot != boot_id() {
+            // Who has such an id and time since the boot now is somebody else.
             record.known.clear();
         }
         let tree = JobTree {
@@ -285,12 +292,32 @@ impl Graves {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
     use super::*;
+    use crate::host::process::Pid;
     use crate::lock::{Beat, EpochMs, Owner, Request};
 
     fn request(n: u128) -> Request {
         let token = Token::new(uuid::Uuid::from_u128(n));
         Request::new(Owner::alone(token), token, Term::Live { beat: Beat(0), lease: None })
+    }
+
+    #[test]
+    fn the_processes_of_a_former_boot_are_nobodys_now() {
+        let place = tempfile::tempdir().unwrap();
+        let here = Here::open(place.path()).unwrap();
+        let (mut sleeper, token) = (Command::new("sleep").arg("600").spawn().unwrap(), request(1).token);
+        let known = ProcId::of(Pid::of_child(&sleeper)).unwrap();
+        let record = Record::of_this_process(None).knowing(vec![known]);
+        let former = Record { boot: "another".into(), ..record.clone() };
+        for (record, is_ours) in [(former, false), (record, true)] {
+            drop(here.claim(token, &record).unwrap());
+            let Found::Buried(grave) = here.bury(token) else { panic!("nobody holds it") };
+            assert_eq!(known.is_alive(), !is_ours);
+            grave.remove().unwrap();
+        }
+        assert!(!sleeper.wait().unwrap().success(), "it was killed");
     }
 
     #[tokio::test]
