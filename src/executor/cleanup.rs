@@ -95,6 +95,7 @@ fn wait(
         }
         match connection.hear() {
             Ok(Some(Tell::Ended(farewell))) => return Ok(Some(farewell)),
+            Ok(Some(Tell::Notice { message, .. })) => report::warn(&format!("pipeline-lock: {message}")),
             Ok(Some(_)) => {}
             Ok(None) => return Ok(None),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

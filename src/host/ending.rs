@@ -30,7 +30,7 @@ pub struct Patience {
 pub struct Ended {
     /// How many were seen alive and are gone.
     pub count: usize,
-    /// The names of the first few that were seen alive, as the kernel has them.
+    /// The names of some of these, as the kernel has them.
     pub names: Vec<String>,
     /// Whether TERM was not enough.
     pub killed: bool,
@@ -171,10 +171,11 @@ impl Ending {
     }
 
     fn report(self) -> Ended {
+        let gone: Vec<_> = self.seen.into_iter().filter(|(id, _)| !self.left.contains(id)).collect();
         Ended {
-            count: self.seen.keys().filter(|id| !self.left.contains(id)).count(),
+            count: gone.len(),
             killed: matches!(self.phase, Phase::Kill(_)),
-            names: self.seen.into_values().flatten().collect(),
+            names: gone.into_iter().filter_map(|(_, name)| name).collect(),
             left: self.left,
             blind: self.blind,
         }

@@ -4,6 +4,10 @@ use super::{
     links::Link,
     protocol::{Farewell, Tell},
 };
+use crate::host::process::ProcId;
+
+/// How many processes are named to those who wait for their end.
+const MOST_NAMES: usize = 5;
 
 /// One ending under way.
 pub(super) struct Ending {
@@ -15,6 +19,8 @@ pub(super) struct Ending {
     pub(super) farewell: Farewell,
     /// What there is to tell while the store does not take the locks back.
     pub(super) slow: Option<Farewell>,
+    /// Whether it was told that some of the job's processes can't be ended.
+    told_of_stubborn: bool,
 }
 
 /// What comes after the job's processes.
@@ -32,7 +38,31 @@ pub(super) enum Then {
 
 impl Ending {
     pub(super) fn new(then: Then, caller: Option<Link>) -> Self {
-        Self { then, callers: caller.into_iter().collect(), farewell: Farewell::default(), slow: None }
+        Self {
+            then,
+            callers: caller.into_iter().collect(),
+            farewell: Farewell::default(),
+            slow: None,
+            told_of_stubborn: false,
+        }
+    }
+
+    /// Those who wait are told, once, why it takes so long: of these processes, which can't be ended.
+    pub(super) fn tell_of_stubborn(&mut self, left: &[ProcId]) {
+        if left.is_empty() || self.told_of_stubborn {
+            return;
+        }
+        self.told_of_stubborn = true;
+        let name = |id: &ProcId| format!("{} ({})", id.command().unwrap_or_default(), id.pid.get());
+        let names: Vec<String> = left.iter().take(MOST_NAMES).map(name).collect();
+        let message = format!(
+            "{} processes of the job can't be ended: {}; they are another user's, or hang in the kernel. The lock stays \
+             until they are gone: end them by hand",
+            left.len(),
+            names.join(", ")
+        );
+        let told = Tell::Notice { message, calm: false };
+        self.callers.iter().for_each(|caller| caller.tell(&told));
     }
 
     /// Those who wait are told how far it is, and need not wait any longer, if the store does not answer.

@@ -166,6 +166,7 @@ impl Service {
                 blind = ended.blind,
                 "processes of the job can't be ended: the locks stay until they are gone"
             );
+            ending.tell_of_stubborn(&ended.left);
             self.end_processes(Patience { term_grace: Duration::ZERO, kill_limit: KILL_LIMIT });
             return;
         }

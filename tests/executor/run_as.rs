@@ -2,6 +2,8 @@
 
 use std::{fs, os::unix::fs::MetadataExt};
 
+use rustix::process::Signal;
+
 use crate::harness::{Host, NOBODY, NOBODYS_ID, Process, Stage, eventually};
 
 /// A line that tells the number of a process in a place that the other user may write to.
@@ -71,6 +73,23 @@ fn another_users_processes_end_at_cancel_and_at_cleanup() {
     assert!(deaf.lives());
     job.finish();
     assert!(!deaf.lives());
+    host.is_clean_soon();
+}
+
+#[test]
+fn of_processes_that_the_keeper_may_not_end_cleanup_tells_and_the_lock_stays_until_they_are_gone() {
+    let Some(host) = Host::running_as_another_user("") else { return };
+    let job = host.job(1).attempt();
+    // As a keeper that is not root's, of a job that runs something by sudo.
+    job.prepare_without_cgroup_by(&["setpriv", "--bounding-set=-kill"]);
+    job.script_ends(&format!("sleep 600 >/dev/null 2>&1 & {}", tells(&host, "left", "$!"))).with_code(0);
+    let left = host.told("gates/left");
+    let cleanup = Stage::start(job.command(&["cleanup"]), true);
+    cleanup.says(&format!("can't be ended: sleep ({})", left.pid));
+    assert_eq!(host.holders(), [1]);
+    left.signal(Signal::KILL);
+    let said = cleanup.end().with_code(0).text();
+    assert!(said.contains("is released") && said.matches("can't be ended").count() == 1, "{said}");
     host.is_clean_soon();
 }
 

@@ -78,13 +78,23 @@ impl Attempt {
     /// prepare where cgroups can only be read, as in most containers: the job's keeper can make none.
     #[track_caller]
     pub fn prepare_without_cgroup(&self) {
+        self.prepare_without_cgroup_by(&[]);
+    }
+
+    /// As [`Attempt::prepare_without_cgroup`], by a command that changes what prepare may do.
+    #[track_caller]
+    pub fn prepare_without_cgroup_by(&self, prefix: &[&str]) {
         const MOUNTS: &str = "while read -r _ _ _ _ point rest; do case $rest in *' - cgroup2 '*) \
             mount -o remount,bind,ro \"$point\";; esac; done </proc/self/mountinfo; exec \"$@\"";
         let prepare = self.command(&["prepare"]);
         let mut command = Command::new("unshare");
         command.arg(if rustix::process::geteuid().is_root() { "-m" } else { "-rm" });
         let envs = prepare.get_envs().filter_map(|(key, value)| Some((key, value?)));
-        command.args(["sh", "-c", MOUNTS, "sh"]).arg(prepare.get_program()).args(prepare.get_args());
+        command
+            .args(["sh", "-c", MOUNTS, "sh"])
+            .args(prefix)
+            .arg(prepare.get_program())
+            .args(prepare.get_args());
         command.env_clear().envs(envs).current_dir(&self.dir);
         Stage::start(command, false).end().with_code(0);
     }
