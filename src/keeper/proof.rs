@@ -55,7 +55,7 @@ impl Service {
     /// Writes down until when all holds are proven, for the stage that watches over the keeper. A job that goes on
     /// without its locks has no such time.
     pub(super) fn note_deadline(&self) {
-        let deadline = self.holds.iter().filter_map(Hold::deadline).min();
+        let deadline = proven_until(&self.holds);
         self.estate.note_deadline(deadline.filter(|_| self.launch.terms.on_lost == OnLost::Stop));
     }
 
@@ -69,7 +69,7 @@ impl Service {
     pub(super) fn trouble(&self, lock: &str, trouble: Option<String>) {
         match trouble {
             Some(trouble) => {
-                let left = self.holds.iter().filter_map(Hold::deadline).min().map(|deadline| {
+                let left = proven_until(&self.holds).map(|deadline| {
                     BootTime::from_boot(deadline.0)
                         .before(self.launch.terms.kill_grace)
                         .since(BootTime::now())
@@ -110,7 +110,39 @@ impl Service {
     }
 }
 
+/// Until when all of them are proven; none if that never ends.
+fn proven_until(holds: &[Hold]) -> Option<Moment> {
+    holds.iter().filter_map(Hold::deadline).min()
+}
+
 fn is_proven(status: &HoldStatus, margin: Duration) -> bool {
     let left = |deadline: Moment| BootTime::from_boot(deadline.0).since(BootTime::now());
     matches!(status, HoldStatus::Held { deadline } if deadline.is_none_or(|deadline| left(deadline) > margin))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        client::{AcquireOptions, Client},
+        lock::{Beat, Owner, Request, Term, Token},
+        store::MemoryStore,
+    };
+
+    #[tokio::test]
+    async fn a_job_with_several_locks_is_proven_until_the_first_of_them_ends() {
+        let client = Client::new(Arc::new(MemoryStore::new()), None);
+        let mut holds = Vec::new();
+        for lease in [60, 20, 40] {
+            let token = Token::new(uuid::Uuid::new_v4());
+            let term = Term::Live { beat: Beat(0), lease: Some(Duration::from_secs(lease)) };
+            let request = Request::new(Owner::alone(token), token, term);
+            let name = format!("lock-{lease}").parse().unwrap();
+            holds.push(client.acquire(&name, request, AcquireOptions::default(), |_| {}).await.unwrap());
+        }
+        assert_eq!(proven_until(&holds), holds[1].deadline());
+        assert_eq!(proven_until(&[]), None);
+    }
 }

@@ -5,9 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use pipeline_lock::{host::clock::BootTime, keeper::JobFolder};
 use rustix::process::Signal;
 
-use crate::harness::{Attempt, Host, LOCK, Process, Proxy, Stage, Store, endpoint, eventually, within};
+use crate::harness::{
+    Attempt, Host, LOCK, Process, Proxy, Stage, Store, endpoint, eventually, found, within,
+};
 
 /// The lease of these hosts.
 const LEASE: Duration = Duration::from_secs(9);
@@ -73,6 +76,29 @@ fn a_job_whose_store_is_silent_is_ended_within_its_lease() {
 #[test]
 fn a_job_whose_store_is_gone_is_ended_within_its_lease() {
     a_job_that_is_cut_off_is_ended_within_its_lease(Proxy::cut);
+}
+
+#[test]
+fn what_nobody_but_the_keeper_watches_over_is_dead_a_second_before_the_lease_ends() {
+    let (proxy, first, second) = two_hosts("");
+    let job = first.job(1).prepared();
+    let deaf = "setsid bash -c 'trap \"\" TERM; while true; do sleep 1; done' </dev/null >/dev/null 2>&1 &";
+    job.script_ends(&format!("{deaf}\n{}", first.tells("deaf", "$!"))).with_code(0);
+    let left = first.told("deaf");
+    let is_sentinel = |process: &Process| process.args().get(1).is_some_and(|word| word == "sentinel");
+    let sentinel = found("the sentinel", || first.processes().into_iter().find(is_sentinel));
+    sentinel.signal(Signal::KILL);
+    let folder = JobFolder::of(&first.path().join("state"), job.token().parse().unwrap());
+    let deadline = folder.open_deadline().unwrap();
+    proxy.cut();
+    eventually("it is ended", || !left.lives());
+    let (now, lease_ends) = (BootTime::now(), BootTime::from_boot(deadline.get().unwrap().0));
+    let early = lease_ends.since(now);
+    assert!(early > Duration::from_millis(500), "only {early:?} before the end of the lease");
+    proxy.mend();
+    job.finish();
+    second.is_clean_soon();
+    first.nothing_is_left();
 }
 
 #[test]
