@@ -24,7 +24,7 @@ use super::{
 use crate::{
     client::MARKER,
     config::{Config, Orphan, WantedLock},
-    executor::{End, Signals, Supervision, Woken, supervise, terms_of},
+    executor::{End, Signals, Supervision, Woken, bury_forsaken, supervise, terms_of},
     host::process::ProcId,
     keeper::{
         Ask, CommandBlock, Connection, JobFolder, Last, Launch, LockWish, Tell, Terms, VERSION, bury_now,
@@ -76,6 +76,7 @@ pub fn run(args: ExecArgs, config: &Config) -> anyhow::Result<Exit> {
     };
     let signals = Signals::handle()?;
     let connection = Connection::of(spawn(&launch, None)?);
+    bury_forsaken(&config.state, token);
     if let Some(exit) = wait_for_lock(&connection, &signals, &mut log)? {
         return Ok(exit);
     }

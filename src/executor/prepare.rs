@@ -6,8 +6,8 @@ use signal_hook::consts::{SIGHUP, SIGQUIT};
 use tracing::{info, warn};
 
 use super::{
-    Limits, OBSOLETE, Signals, StageEnvironment, StageExit, Woken, inner, requeued, run::job_of,
-    run_as::scripts_of,
+    Limits, OBSOLETE, Signals, StageEnvironment, StageExit, Woken, bury_forsaken, inner, requeued,
+    run::job_of, run_as::scripts_of,
 };
 use crate::{
     client::Found,
@@ -116,6 +116,8 @@ fn prepare_job(environment: &StageEnvironment, config: &Config, log: &mut Log) -
     let connection = spawn(&launch, rites.as_ref())
         .map(Connection::of)
         .map_err(|error| Failure::System(error.to_string()))?;
+    // While the keeper is on its way to the locks.
+    bury_forsaken(&launch.state, token);
     follow(&connection, &signals, log)?;
     if let Some(driver) = &config.driver
         && let Some(prepare) = &driver.prepare

@@ -9,7 +9,7 @@ use std::{
         unix::{fs::OpenOptionsExt, process::CommandExt},
     },
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     time::Duration,
 };
 
@@ -55,8 +55,8 @@ pub(super) fn leave_sentinel(folder: &JobFolder, token: Token, left: &Left) {
 
 impl Sentinel {
     /// Starts it as a process of its own session, which outlives the stage and keeps nothing of it open.
-    pub(super) fn start(&self) -> io::Result<()> {
-        let log = OpenOptions::new().append(true).mode(0o600).open(self.folder().log())?;
+    pub(super) fn start(&self) -> io::Result<Child> {
+        let log = OpenOptions::new().create(true).append(true).mode(0o600).open(self.folder().log())?;
         let mut command = Command::new("/proc/self/exe");
         command
             .arg0("pipeline-lock")
@@ -74,7 +74,7 @@ impl Sentinel {
         unsafe {
             command.pre_exec(|| Ok(rustix::process::setsid().map(drop)?));
         }
-        command.spawn().map(drop)
+        command.spawn()
     }
 
     /// Watches until the job is over, or has to be ended from here.

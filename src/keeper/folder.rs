@@ -13,7 +13,10 @@ use serde::{Deserialize, Serialize};
 use super::command::CommandBlock;
 use crate::{
     config::{Driver, StoreConfig},
-    host::private_folder::{make_private_file, make_private_folder, open_regular},
+    host::{
+        private_folder::{make_private_file, make_private_folder, open_regular},
+        process::{Pid, ProcId},
+    },
     lock::{LockName, Moment, Owner, Token},
 };
 
@@ -81,6 +84,11 @@ impl JobFolder {
         self.dir.join("keeper.log")
     }
 
+    /// The note of who tries to bury this keeper: its time is that of the last try.
+    pub fn burial(&self) -> PathBuf {
+        self.dir.join("burial")
+    }
+
     /// Writes the record, whole or not at all.
     pub fn write_record(&self, record: &KeeperRecord) -> io::Result<()> {
         let part = self.dir.join("keeper.json.part");
@@ -144,9 +152,16 @@ impl JobFolder {
     /// Removes the folder, also where this process has no descriptor left to read it with.
     pub fn remove_all(&self) {
         if fs::remove_dir_all(&self.dir).is_err() {
-            for file in
-                ["socket", "keeper.json", "keeper.json.part", "deadline", "rites", "rites.part", "keeper.log"]
-            {
+            for file in [
+                "socket",
+                "keeper.json",
+                "keeper.json.part",
+                "deadline",
+                "rites",
+                "rites.part",
+                "burial",
+                "keeper.log",
+            ] {
                 let _ = fs::remove_file(self.dir.join(file));
             }
             let _ = fs::remove_dir(&self.dir);
@@ -171,6 +186,16 @@ impl JobFolder {
         make_private_file(&part)?.write_all(token.to_string().as_bytes())?;
         fs::rename(part, pointer)
     }
+}
+
+/// The keeper of this record, if it lives and is in sight.
+pub fn keeper_of(record: &KeeperRecord, token: Token) -> Option<ProcId> {
+    let pid = Pid::new(i32::try_from(record.pid).ok()?)?;
+    let process = ProcId::of(pid)?;
+    // The number may be another process's by now.
+    let words = fs::read(format!("/proc/{}/cmdline", record.pid)).ok()?;
+    let short = &token.to_string()[..8];
+    words.split(|byte| *byte == 0).any(|word| word == short.as_bytes()).then_some(process)
 }
 
 /// The newest try of `owner` on this host that is known.

@@ -29,7 +29,7 @@ mod wish;
 pub use bury::{bury, bury_now};
 pub use command::CommandBlock;
 pub use connection::{Connection, wait_for_end, wait_for_farewell};
-pub use folder::{Deadline, JobFolder, KeeperRecord, newest_try};
+pub use folder::{Deadline, JobFolder, KeeperRecord, keeper_of, newest_try};
 pub use open::{open_client, open_here, table_settings};
 pub use protocol::{Ask, Cleaned, Farewell, Got, Last, Launch, Scripts, Tell, Terms, VERSION};
 pub use serve::serve;

@@ -43,6 +43,7 @@ on_both_stores! {
     a_keeper_that_is_told_to_end_frees_the_lock_when_the_job_is_over
     a_keeper_that_is_told_to_end_while_it_waits_leaves_the_queue
     all_killed_at_once_are_buried_by_a_waiter
+    what_everybody_has_left_is_buried_by_the_hosts_next_job_under_any_lock
     a_stopped_keeper_is_no_obstacle_for_cleanup
     a_folder_that_the_runner_removed_without_cleanup_ends_the_job
     without_a_cgroup_a_process_with_an_environment_of_its_own_ends_with_a_killed_keeper
@@ -249,6 +250,23 @@ fn all_killed_at_once_are_buried_by_a_waiter(host: &Host) {
     next.finish();
     dead.finish();
     host.is_clean_soon();
+}
+
+fn what_everybody_has_left_is_buried_by_the_hosts_next_job_under_any_lock(host: &Host) {
+    let dead = host.job(1).prepared();
+    let (run, processes) = runs_for_ever(host, &dead);
+    let (stage, keeper) = (run.process(), dead.keeper());
+    [stage, keeper].iter().for_each(|process| process.signal(Signal::STOP));
+    [stage, keeper].iter().for_each(|process| process.signal(Signal::KILL));
+    let other = host.job(2).variable("PIPELINE_LOCK", "gitlab.example.com/shop/web/other").prepared();
+    // Long before the lease of a lock in a table ends, and in a file without anybody who wants the lock.
+    within(Duration::from_secs(5), "nothing of it lives", || {
+        !processes.iter().any(|process| process.lives())
+    });
+    within(Duration::from_secs(5), "its lock is free", || host.holders().is_empty());
+    other.finish();
+    host.is_clean_soon();
+    host.nothing_is_left();
 }
 
 fn a_stopped_keeper_is_no_obstacle_for_cleanup(host: &Host) {

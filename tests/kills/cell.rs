@@ -58,12 +58,22 @@ pub enum Place {
     Table,
 }
 
+/// Who is hit at the same moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum With {
+    Nobody,
+    Another(Who),
+    /// All of the driver's processes that there are then, and the runner.
+    Everybody,
+}
+
 /// One line of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cell {
     pub place: Place,
     pub moment: Moment,
     pub who: Who,
+    pub with: With,
     pub fault: Fault,
 }
 
@@ -91,6 +101,9 @@ const ALL: [Who; 9] = [
     Who::Stray,
 ];
 
+/// Those that are hit together: what one of them does not do any more another has to do.
+const TOGETHER: [Who; 6] = [Who::Runner, Who::Prepare, Who::Run, Who::Cleanup, Who::Keeper, Who::Sentinel];
+
 const FAULTS: [Fault; 4] = [Fault::Term, Fault::Int, Fault::Kill, Fault::Stop];
 
 /// Why cells are left out, and how many.
@@ -100,23 +113,60 @@ impl Cell {
     /// All cells that mean something, and why the others don't.
     pub fn all() -> (Vec<Self>, LeftOut) {
         let (mut cells, mut left_out) = (Vec::new(), LeftOut::new());
+        let mut add = |cell: Self| match cell.left_out() {
+            None => cells.push(cell),
+            Some(why) => match left_out.iter_mut().find(|(known, _)| *known == why) {
+                Some((_, count)) => *count += 1,
+                None => left_out.push((why, 1)),
+            },
+        };
         for place in PLACES {
             for moment in MOMENTS {
                 for who in ALL {
                     for fault in FAULTS {
-                        let cell = Self { place, moment, who, fault };
-                        match cell.left_out() {
-                            None => cells.push(cell),
-                            Some(why) => match left_out.iter_mut().find(|(known, _)| *known == why) {
-                                Some((_, count)) => *count += 1,
-                                None => left_out.push((why, 1)),
-                            },
-                        }
+                        add(Self { place, moment, who, with: With::Nobody, fault });
                     }
                 }
+                Self::together(place, moment).into_iter().for_each(&mut add);
             }
         }
         (cells, left_out)
+    }
+
+    /// Two at a time, and everybody if that is more.
+    fn together(place: Place, moment: Moment) -> Vec<Self> {
+        let alone = |who| Self { place, moment, who, with: With::Nobody, fault: Fault::Kill };
+        let there: Vec<Who> = TOGETHER.into_iter().filter(|who| alone(*who).left_out().is_none()).collect();
+        let mut cells = Vec::new();
+        for (at, who) in there.iter().enumerate() {
+            let with = |other: &Who| Self { with: With::Another(*other), ..alone(*who) };
+            cells.extend(there[at + 1..].iter().map(with));
+        }
+        if there.len() > 2 {
+            cells.push(Self { with: With::Everybody, ..alone(there[0]) });
+        }
+        cells
+    }
+
+    /// All who are hit.
+    pub fn hit(self) -> Vec<Who> {
+        match self.with {
+            With::Nobody => vec![self.who],
+            With::Another(other) => vec![self.who, other],
+            With::Everybody => {
+                let alone = |who: &Who| Self { who: *who, with: With::Nobody, ..self };
+                TOGETHER.into_iter().filter(|who| alone(who).left_out().is_none()).collect()
+            }
+        }
+    }
+
+    /// Who is hit, as the table has it.
+    pub fn names(self) -> String {
+        match self.with {
+            With::Nobody => self.who.to_string(),
+            With::Another(other) => format!("{} + {other}", self.who),
+            With::Everybody => "all of these".into(),
+        }
     }
 
     fn left_out(self) -> Option<&'static str> {
@@ -136,6 +186,12 @@ impl Cell {
             (Who::Sentinel, _) => return Some("there is a sentinel only after a script that left something"),
             (Who::Keeper, Released) => return Some("the keeper has ended with the release"),
             (Who::Keeper, Waiting | Granted | Prepared | Running | Left | Ending) => {}
+        }
+        let works_on = matches!(self.moment, Running | Left | Ending);
+        if self.with == With::Everybody && self.place == Place::Table && works_on {
+            return Some(
+                "nobody is left on the host who could end what still works: the fencing number covers it",
+            );
         }
         let is_told = matches!(self.fault, Fault::Term | Fault::Int);
         (is_told && self.place == Place::Table)

@@ -51,8 +51,19 @@ impl Cell {
     }
 
     pub fn fate(self) -> Fate {
+        let fates: Vec<Fate> = self.hit().into_iter().map(|who| self.fate_by(who)).collect();
+        let has = |fate| fates.contains(&fate);
+        match () {
+            () if has(Fate::Ends) => Fate::Ends,
+            () if has(Fate::Either) => Fate::Either,
+            () => Fate::GoesOn,
+        }
+    }
+
+    /// What becomes of the job if this one alone is hit.
+    fn fate_by(self, who: Who) -> Fate {
         use Fate::{Either, Ends, GoesOn};
-        match (self.moment, self.who, self.fault) {
+        match (self.moment, who, self.fault) {
             // Whatever is done to them, they don't hold the lock, nor does anybody wait for them but the runner.
             (Moment::Ending | Moment::Released, ..) => Ends,
             (_, Who::Child | Who::Stray | Who::Sentinel, _) => GoesOn,
@@ -78,6 +89,13 @@ impl Cell {
         }
     }
 
+    /// Whether nobody is left who would see to the job's end: its keeper is dead, and no cleanup comes or goes on.
+    pub fn is_forsaken(self) -> bool {
+        let hit = self.hit();
+        let has = |who| hit.contains(&who);
+        has(Who::Keeper) && (has(Who::Runner) || has(Who::Cleanup))
+    }
+
     pub fn promise(self) -> Promise {
         let look = match (self.place, self.moment) {
             (Place::File, _) => Duration::ZERO,
@@ -86,6 +104,10 @@ impl Cell {
             (Place::Table, _) => LOOK,
         };
         if self.who == Who::Keeper && self.fault == Fault::Stop && self.fate() == Fate::Ends {
+            return Promise::AfterTheFault(LEASE + WINDOW);
+        }
+        if self.place == Place::Table && self.is_forsaken() {
+            // On another host nobody knows of it: the lease ends it.
             return Promise::AfterTheFault(LEASE + WINDOW);
         }
         Promise::AfterTheEnd(FREE + look)

@@ -12,7 +12,7 @@ use crate::{
     fate::{Fate, Promise},
     harness::{Process, eventually},
     left,
-    scene::{HIT, NEXT, Scene},
+    scene::{HIT, LATER, NEXT, Scene},
 };
 
 /// Between two looks at who lives and who has the lock.
@@ -192,5 +192,9 @@ fn finish(scene: &mut Scene, faults: &mut Vec<String>) {
         faults.push(format!("the next job can't release: {}{}", cleanup.text(), cleanup.error_text()));
     }
     eventually("the runner is done", || scene.runner.has_ended());
+    if scene.cell.is_forsaken() {
+        // What nobody has buried is found by the host's next job.
+        scene.here.job(LATER).prepared().finish();
+    }
     faults.extend(left::anything(scene, SLACK));
 }

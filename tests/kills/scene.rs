@@ -19,6 +19,9 @@ pub const HIT: u64 = 2;
 /// The job that waits behind it.
 pub const NEXT: u64 = 3;
 
+/// A job of the same host that comes when all is over.
+pub const LATER: u64 = 4;
+
 /// Everybody, at the cell's moment.
 pub struct Scene {
     pub cell: Cell,
@@ -124,22 +127,24 @@ impl Scene {
         found(word, || Process::all().into_iter().find(is_own))
     }
 
-    /// The fault, and what was only held up so that its moment lasts.
+    /// The fault, and what was only held up so that its moment lasts. The first of those who were hit.
     pub fn hit(&mut self) -> Process {
-        let process = self.process(self.cell.who);
-        process.signal(match self.cell.fault {
+        let hit: Vec<Process> = self.cell.hit().into_iter().map(|who| self.process(who)).collect();
+        let signal = match self.cell.fault {
             Fault::Term => Signal::TERM,
             Fault::Int => Signal::INT,
             Fault::Kill => Signal::KILL,
             Fault::Stop => Signal::STOP,
-        });
-        if let Some(still) = self.still.filter(|still| *still != process || self.cell.fault != Fault::Stop) {
+        };
+        hit.iter().for_each(|process| process.signal(signal));
+        let stays_still = |still: &Process| hit.contains(still) && self.cell.fault == Fault::Stop;
+        if let Some(still) = self.still.filter(|still| !stays_still(still)) {
             still.signal(Signal::CONT);
         }
         self.release_the_holder();
         self.here.open("prepared");
         self.here.open("left");
-        process
+        hit[0]
     }
 
     fn release_the_holder(&mut self) {

@@ -16,7 +16,7 @@ pub fn print(played: &[Played], left_out: &LeftOut, took: Duration) {
     let mut text = String::from("\n");
     let _ = writeln!(
         text,
-        "{:<22}{:<13}{:<11}{:<7}{:<9}{:>8}  {:<22}{:<9}stages",
+        "{:<22}{:<20}{:<11}{:<7}{:<9}{:>8}  {:<22}{:<9}stages",
         "moment", "who", "fault", "store", "the job", "next", "promised", "verdict"
     );
     for one in played {
@@ -47,7 +47,7 @@ fn line(one: &Played) -> String {
     let promised = match cell.promise() {
         _ if cell.moment == Moment::Released => "had it before".into(),
         Promise::AfterTheEnd(_) => format!("{limit} s after the end"),
-        Promise::AfterTheFault(_) => format!("{limit} s after STOP"),
+        Promise::AfterTheFault(_) => format!("{limit} s after the fault"),
     };
     let fate = match cell.fate() {
         Fate::GoesOn => "goes on",
@@ -56,9 +56,9 @@ fn line(one: &Played) -> String {
     };
     let verdict = if one.verdict.is_ok() { "ok" } else { "BAD" };
     format!(
-        "{:<22}{:<13}{:<11}{:<7}{fate:<9}{took:>8}  {promised:<22}{verdict:<9}{}",
+        "{:<22}{:<20}{:<11}{:<7}{fate:<9}{took:>8}  {promised:<22}{verdict:<9}{}",
         cell.moment,
-        cell.who,
+        cell.names(),
         cell.fault,
         cell.place,
         one.stages.join(", ")
