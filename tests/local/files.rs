@@ -14,6 +14,7 @@ use pipeline_lock::{
     store::{Consistency, Expected, LocalStore, Store, StoreError},
 };
 use rusqlite::Connection;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 use crate::support::{a_name, begin, block_on, count, made, open, place, raise, refusal};
 
@@ -69,6 +70,24 @@ fn a_second_name_is_refused() {
     let (folder, path) = made();
     fs::hard_link(&path, folder.path().join("other.locks.db")).unwrap();
     refusal(&path, "has 2 names");
+}
+
+#[test]
+fn what_stands_in_the_place_of_the_users_file_is_refused_and_not_written_to() {
+    let plants: [fn(&Path, &Path); 3] = [
+        |victim, users| symlink(victim, users).unwrap(),
+        |victim, users| fs::hard_link(victim, users).unwrap(),
+        |_, users| mknodat(CWD, users, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap(),
+    ];
+    for plant in plants {
+        let (folder, path) = made();
+        let (victim, users) = (folder.path().join("victim"), folder.path().join("locks.db.d/users"));
+        fs::write(&victim, "as it was").unwrap();
+        fs::remove_file(&users).unwrap();
+        plant(&victim, &users);
+        refusal(&path, "users cannot be used");
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "as it was");
+    }
 }
 
 #[test]

@@ -117,14 +117,25 @@ fn open(place: &Place, make: bool) -> io::Result<File> {
     options.read(true).write(true).mode(0o600).custom_flags(flags);
     match options.open(&path) {
         Err(error) if make && error.kind() == io::ErrorKind::NotFound => {}
-        file => return file,
+        file => return own(file?),
     }
-    let file = options.create(true).open(path)?;
+    let file = own(options.create(true).open(path)?)?;
     let folder = fs::symlink_metadata(&place.folder)?;
     if folder.uid() != file.metadata()?.uid() {
         fchown(&file, Some(folder.uid()), Some(folder.gid()))?;
     }
     Ok(file)
+}
+
+/// What is written here goes into no other file: who put something in its place may mean one of its user's.
+fn own(file: File) -> io::Result<File> {
+    let found = file.metadata()?;
+    if found.is_file() && found.nlink() <= 1 {
+        return Ok(file);
+    }
+    Err(io::Error::other(
+        "it is no file, or has another name (a hard link): end the jobs that use it and remove it",
+    ))
 }
 
 fn read(file: &File) -> io::Result<String> {
