@@ -31,7 +31,10 @@ impl Service {
                 let lost = humane(lost);
                 self.say(
                     false,
-                    format!("this host has stood still for {lost}: the job is frozen until its locks are proven to be held"),
+                    format!(
+                        "this host has stood still for {lost}, or its clock was set forward: the job is frozen until its \
+                         locks are proven to be held"
+                    ),
                 );
                 self.holds.iter().for_each(Hold::renew_now);
             }
