@@ -76,12 +76,35 @@ fn another_users_processes_end_at_cancel_and_at_cleanup() {
     host.is_clean_soon();
 }
 
+/// As a keeper that is not root's, of a job that runs something by sudo.
+const MAY_NOT_KILL: [&str; 2] = ["setpriv", "--bounding-set=-kill"];
+
+#[test]
+fn who_may_not_end_the_processes_of_a_dead_keeper_does_not_get_its_lock() {
+    let Some(host) = Host::running_as_another_user("") else { return };
+    let (dead, next) = (host.job(1).attempt(), host.job(2).attempt());
+    dead.prepare_without_cgroup();
+    dead.script_ends(&format!("sleep 600 >/dev/null 2>&1 & {}", tells(&host, "left", "$!"))).with_code(0);
+    let left = host.told("gates/left");
+    let waiting = next.start_without_cgroup(&MAY_NOT_KILL);
+    host.until_queued(&[2]);
+    dead.keeper().signal(Signal::KILL);
+    eventually("it was tried", || {
+        next.keeper_log().contains("processes of a dead holder can't be ended yet")
+    });
+    assert_eq!((host.holders(), host.queue()), (vec![1], vec![2]));
+    left.signal(Signal::KILL);
+    waiting.end().with_code(0);
+    dead.finish();
+    next.finish();
+    host.is_clean_soon();
+}
+
 #[test]
 fn of_processes_that_the_keeper_may_not_end_cleanup_tells_and_the_lock_stays_until_they_are_gone() {
     let Some(host) = Host::running_as_another_user("") else { return };
     let job = host.job(1).attempt();
-    // As a keeper that is not root's, of a job that runs something by sudo.
-    job.prepare_without_cgroup_by(&["setpriv", "--bounding-set=-kill"]);
+    job.start_without_cgroup(&MAY_NOT_KILL).end().with_code(0);
     job.script_ends(&format!("sleep 600 >/dev/null 2>&1 & {}", tells(&host, "left", "$!"))).with_code(0);
     let left = host.told("gates/left");
     let cleanup = Stage::start(job.command(&["cleanup"]), true);

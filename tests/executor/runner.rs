@@ -78,12 +78,12 @@ impl Attempt {
     /// prepare where cgroups can only be read, as in most containers: the job's keeper can make none.
     #[track_caller]
     pub fn prepare_without_cgroup(&self) {
-        self.prepare_without_cgroup_by(&[]);
+        self.start_without_cgroup(&[]).end().with_code(0);
     }
 
     /// As [`Attempt::prepare_without_cgroup`], by a command that changes what prepare may do.
     #[track_caller]
-    pub fn prepare_without_cgroup_by(&self, prefix: &[&str]) {
+    pub fn start_without_cgroup(&self, prefix: &[&str]) -> Stage {
         const MOUNTS: &str = "while read -r _ _ _ _ point rest; do case $rest in *' - cgroup2 '*) \
             mount -o remount,bind,ro \"$point\";; esac; done </proc/self/mountinfo; exec \"$@\"";
         let prepare = self.command(&["prepare"]);
@@ -96,7 +96,7 @@ impl Attempt {
             .arg(prepare.get_program())
             .args(prepare.get_args());
         command.env_clear().envs(envs).current_dir(&self.dir);
-        Stage::start(command, false).end().with_code(0);
+        Stage::start(command, false)
     }
 
     /// Whether the job's keeper could make a cgroup for it.

@@ -12,6 +12,7 @@ use crate::{
 on_both_stores! {
     cleanup_ends_a_script_that_still_runs
     a_second_try_of_a_running_job_ends_the_first_and_has_its_hold
+    a_cleanup_of_the_first_try_takes_nothing_from_the_second_that_takes_over_right_then
     a_keeper_told_to_end_between_the_stages_gives_the_lock_back_and_no_stage_runs
 }
 
@@ -50,6 +51,27 @@ fn a_second_try_of_a_running_job_ends_the_first_and_has_its_hold(host: &Host) {
     first.finish();
     assert_eq!(host.holders(), [1], "the first try's cleanup takes nothing from the second");
     second.script_ends("true").with_code(0);
+    second.finish();
+    waiting.end().with_code(0);
+    waiter.finish();
+    host.is_clean_soon();
+}
+
+fn a_cleanup_of_the_first_try_takes_nothing_from_the_second_that_takes_over_right_then(host: &Host) {
+    let (first, waiter) = (host.job(1).prepared(), host.job(2).attempt());
+    let deaf = "bash -c 'trap \"\" TERM; while true; do sleep 1; done' </dev/null >/dev/null 2>&1 &";
+    let docile = format!("setsid sleep 600 >/dev/null & {}", host.tells("docile", "$!"));
+    first.script_ends(&format!("{deaf}\n{}{docile}", host.tells("deaf", "$!"))).with_code(0);
+    let (deaf, docile) = (host.told("deaf"), host.told("docile"));
+    let waiting = waiter.prepare();
+    host.until_queued(&[2]);
+    let second = host.job(1).attempt();
+    let takes_over = second.prepare();
+    eventually("the first try is being ended", || !docile.lives());
+    assert!(deaf.lives(), "its ending is not over");
+    first.cleanup();
+    takes_over.end().with_code(0);
+    assert_eq!((host.holders(), host.queue()), (vec![1], vec![2]));
     second.finish();
     waiting.end().with_code(0);
     waiter.finish();

@@ -233,6 +233,21 @@ fn a_cleanup_that_never_reaches_the_store_leaves_the_lock_to_its_lease() {
 }
 
 #[test]
+fn a_dead_keepers_lock_that_cleanup_could_not_give_back_is_given_back_by_the_next_one() {
+    let (proxy, first, second) = two_hosts("lease: 60s");
+    let job = first.job(1).prepared();
+    let keeper = job.keeper();
+    keeper.signal(Signal::KILL);
+    eventually("it is dead", || !keeper.lives());
+    proxy.cut();
+    job.cleanup().with_code(2);
+    proxy.mend();
+    job.finish_but_the_folder().with_text(&[LOCK, "is released"]);
+    second.is_clean_soon();
+    first.nothing_is_left();
+}
+
+#[test]
 fn a_store_that_was_never_reached_fails_the_job_in_words() {
     let table = Store::table();
     let proxy = Proxy::to(&endpoint());
