@@ -1,6 +1,6 @@
 //! A machine that stood still while others went on, as its clocks tell after a suspend or a freeze by the hypervisor.
 //!
-//! Ignored unless asked for (`tests/run --test executor lost_time -- --ignored`): they set the machine's wall clock
+//! Ignored unless asked for (`tests/run --test executor lost_time -- --ignored --test-threads=1`): they set the machine's wall clock
 //! five seconds forward, and back a moment later, for which they have to be root.
 
 use std::{
