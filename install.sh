@@ -289,8 +289,13 @@ remove() {
     local running
     running=$(keepers | tr '\n' ' ')
     [[ -z $running ]] || die "jobs run under pipeline-lock (keepers: $running): let them end first"
-    rm -f "$installed" "$config.new"
-    say "$installed is removed"
+    if [[ -e $installed ]]; then
+        rm -f "$installed"
+        say "$installed is removed"
+    else
+        say "there is no $installed: nothing to remove (is it under another --prefix?)"
+    fi
+    rm -f "$config.new"
     if [[ -z $purge && -e $config ]] && ! cmp -s "$default_config" "$config" && ! default_for_host | cmp -s - "$config"; then
         say "$config stays, as it was edited (--purge removes it)"
     elif [[ -e $config ]]; then

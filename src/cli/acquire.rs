@@ -15,7 +15,7 @@ use super::{
     wanted::wanted,
 };
 use crate::{
-    client::{AcquireError, AcquireOptions, Client, Hold, ReleaseError, Several, Wish, humane},
+    client::{AcquireOptions, Client, Hold, ReleaseError, Several, Wish, humane},
     config::{Config, WantedLock},
     keeper::LockWish,
     lock::{EpochMs, LockName, Owner, Request, Term, Token},
@@ -91,7 +91,7 @@ impl Taking<'_> {
                 Ok(Exit::Done)
             }
             Ok(Several { failure: Some(error), holds }) => {
-                if matches!(error, AcquireError::Store { .. }) || !holds.is_empty() {
+                if error.leaves_it_open() || !holds.is_empty() {
                     let _ = tokio::time::timeout(GIVE_UP, self.withdraw()).await;
                 }
                 self.take_back_late().await;

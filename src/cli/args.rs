@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, builder::NonEmptyStringValueParser as Said};
 
 pub use super::operator_args::{ExplainArgs, HistoryArgs, ListArgs, ReserveArgs, UnlockArgs, WatchArgs};
 use super::{manner_args::MannerArgs, store_args::StoreArgs};
@@ -239,17 +239,25 @@ Examples:
 Start the same twice in two terminals to see the second one wait.")]
 pub struct TryArgs {
     /// The project that the job is of
-    #[arg(long, default_value = "try/project", value_name = "PATH")]
+    #[arg(long, default_value = "try/project", value_parser = Said::new(), value_name = "PATH")]
     pub project: String,
     /// The job's name
-    #[arg(long, default_value = "try", value_name = "NAME")]
+    #[arg(long, default_value = "try", value_parser = Said::new(), value_name = "NAME")]
     pub job: String,
     /// A CI variable of the job
-    #[arg(long = "variable", value_name = "NAME=VALUE")]
-    pub variables: Vec<String>,
+    #[arg(long = "variable", value_parser = pair, value_name = "NAME=VALUE")]
+    pub variables: Vec<(String, String)>,
     /// The command and its arguments
     #[arg(last = true, required = true, value_name = "CMD")]
     pub command: Vec<OsString>,
+}
+
+/// A variable and its value.
+pub(super) fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("write it as NAME=VALUE".into()),
+    }
 }
 
 /// How long something that nobody watches over is to stand.

@@ -58,6 +58,11 @@ impl Exit {
     }
 }
 
+/// What the command needs was not said.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Usage(pub &'static str);
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit.number())

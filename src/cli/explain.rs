@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{
     Exit,
     args::ExplainArgs,
+    exit::Usage,
     here_job::{HereJob, own_variables},
 };
 use crate::{
@@ -58,7 +59,7 @@ fn job(args: &ExplainArgs) -> anyhow::Result<HereJob> {
     if let Some(file) = &args.job_json {
         let facts = JobFacts::read(file)?;
         let mut variables = variables_of(file)?;
-        variables.extend(said(args)?);
+        variables.extend(said(args));
         return Ok(HereJob::handed_over(facts, variables));
     }
     let mut variables = own_variables();
@@ -66,16 +67,15 @@ fn job(args: &ExplainArgs) -> anyhow::Result<HereJob> {
         let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
         variables = MADE_UP.into_iter().map(owned).collect();
     }
-    variables.extend(said(args)?);
-    anyhow::ensure!(
-        variables.contains_key("CI_PROJECT_PATH"),
-        "which job? Give --project PATH, or --job-json FILE (this is no CI job)"
-    );
+    variables.extend(said(args));
+    if !variables.contains_key("CI_PROJECT_PATH") {
+        return Err(Usage("which job? Give --project PATH, or --job-json FILE (this is no CI job)").into());
+    }
     HereJob::of(variables).context("CI_JOB_ID is no number")
 }
 
 /// The variables that the command line names.
-fn said(args: &ExplainArgs) -> anyhow::Result<BTreeMap<String, String>> {
+fn said(args: &ExplainArgs) -> BTreeMap<String, String> {
     let named = [
         ("CI_PROJECT_PATH", &args.project),
         ("CI_COMMIT_REF_NAME", &args.git_ref),
@@ -83,12 +83,8 @@ fn said(args: &ExplainArgs) -> anyhow::Result<BTreeMap<String, String>> {
     ];
     let mut said: BTreeMap<String, String> =
         named.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.clone()?))).collect();
-    for pair in &args.variables {
-        let (name, value) =
-            pair.split_once('=').with_context(|| format!("--var {pair}: write it as NAME=VALUE"))?;
-        said.insert(name.to_owned(), value.to_owned());
-    }
-    Ok(said)
+    said.extend(args.variables.iter().cloned());
+    said
 }
 
 /// The variables of a job as the runner hands it over. References to others in their values stay as they are.

@@ -3,8 +3,10 @@
 
 use std::{collections::BTreeMap, env, ffi::OsString};
 
+use super::around::AROUND;
 use crate::{
-    config::{Config, Decision, JobFacts, JobVariables, PolicyError, asked_parent, decide},
+    client::MARKER,
+    config::{Config, Decision, JobFacts, JobVariables, PolicyError, TOLD, asked_parent, decide},
     host::clock::hostname,
     lock::{Owner, Who},
 };
@@ -97,11 +99,15 @@ impl HereJob {
     }
 }
 
-/// This process's variables, but for those that are no text: none of GitLab's is one of them.
+/// What this process may have of ours and the job's author did not set to ask for anything.
+const NOT_ASKED: &[&str] = &[MARKER, AROUND, "PIPELINE_LOCK_CONFIG", "PIPELINE_LOCK_LOG"];
+
+/// This process's variables as the job's, but for those that are no text: none of GitLab's is one of them.
 pub fn own_variables() -> BTreeMap<String, String> {
     let text =
         |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
-    env::vars_os().filter_map(text).collect()
+    let is_asked = |name: &String| !TOLD.contains(&name.as_str()) && !NOT_ASKED.contains(&name.as_str());
+    env::vars_os().filter_map(text).filter(|(name, _)| is_asked(name)).collect()
 }
 
 /// Who calls, when it is no job.

@@ -5,8 +5,8 @@ use std::{path::Path, process::ExitCode, time::Duration};
 use clap::Parser;
 
 use super::{
-    Cli, Command, Exit, acquire, args::TableCommand, exec, executor, explain, history, keeper, list, logging,
-    release, reserve, sentinel, status, table, try_job, unlock, watch,
+    Cli, Command, Exit, acquire, args::TableCommand, exec, executor, exit, explain, history, keeper, list,
+    logging, release, reserve, sentinel, status, table, try_job, unlock, watch,
 };
 use crate::{
     config::{self, Config},
@@ -29,7 +29,7 @@ pub fn main() -> ExitCode {
             Ok(exit) => exit.into(),
             Err(error) => {
                 report::warn(&format!("pipeline-lock: {}", report::with_causes(&error)));
-                Exit::Unusable.into()
+                if error.is::<exit::Usage>() { Exit::Usage } else { Exit::Unusable }.into()
             }
         },
     }

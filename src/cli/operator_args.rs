@@ -2,12 +2,16 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{Args, builder::RangedU64ValueParser};
+use clap::{
+    Args,
+    builder::{NonEmptyStringValueParser as Said, RangedU64ValueParser},
+};
 
 use super::{
-    args::{duration, lasting},
+    args::{duration, lasting, pair},
     store_args::StoreArgs,
 };
+use crate::report::clean;
 
 /// `unlock`.
 #[derive(Debug, Args)]
@@ -56,7 +60,7 @@ pub struct ReserveArgs {
     /// The lock; it need not exist yet
     pub name: String,
     /// Why, for those who wait
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_parser = reason, value_name = "TEXT")]
     pub reason: String,
     /// The reservation ends by itself after this time
     #[arg(long = "for", value_parser = lasting, value_name = "TIME", default_value = "2h")]
@@ -157,7 +161,7 @@ Outside of a CI job, what is not said is as in `try`: the instance try.localhost
 --var CI_SERVER_HOST=HOST and --var CI_COMMIT_REF_PROTECTED=true say otherwise. Nothing is taken or written.")]
 pub struct ExplainArgs {
     /// The project that the job is of
-    #[arg(long, value_name = "PATH", conflicts_with = "job_json")]
+    #[arg(long, value_parser = Said::new(), value_name = "PATH", conflicts_with = "job_json")]
     pub project: Option<String>,
     /// The job's branch or tag
     #[arg(long = "ref", value_name = "REF", conflicts_with = "job_json")]
@@ -166,14 +170,22 @@ pub struct ExplainArgs {
     #[arg(long, value_name = "NAME")]
     pub environment: Option<String>,
     /// A CI variable of the job
-    #[arg(long = "var", value_name = "NAME=VALUE")]
-    pub variables: Vec<String>,
+    #[arg(long = "var", value_parser = pair, value_name = "NAME=VALUE")]
+    pub variables: Vec<(String, String)>,
     /// The job as the runner hands it over (JOB_RESPONSE_FILE)
     #[arg(long, value_name = "FILE")]
     pub job_json: Option<PathBuf>,
     /// For programs
     #[arg(long)]
     pub json: bool,
+}
+
+/// Why a lock is reserved, as it can be printed.
+fn reason(text: &str) -> Result<String, String> {
+    match clean(text.trim()) {
+        reason if reason.is_empty() => Err("say why, for those who will wait".into()),
+        reason => Ok(reason.into_owned()),
+    }
 }
 
 /// The time between two looks: each of them asks the store.

@@ -66,7 +66,7 @@ impl Job {
         let id = u64::from(std::process::id()) << 16 | (crate::host::clock::wall_ms() & 0xffff);
         let tmpdir = std::env::temp_dir().join(format!("pipeline-lock-try-{id}"));
         fs::DirBuilder::new().mode(0o700).create(&tmpdir).context("no folder for the job")?;
-        let variables = variables(args, id)?;
+        let variables = variables(args, id);
         let response = json!({
             "id": id,
             "token": "try",
@@ -230,7 +230,7 @@ fn relay(
     }))
 }
 
-fn variables(args: &TryArgs, id: u64) -> anyhow::Result<BTreeMap<String, String>> {
+fn variables(args: &TryArgs, id: u64) -> BTreeMap<String, String> {
     let mut variables: BTreeMap<String, String> = [
         ("CI", "true".to_owned()),
         ("CI_JOB_ID", id.to_string()),
@@ -242,12 +242,8 @@ fn variables(args: &TryArgs, id: u64) -> anyhow::Result<BTreeMap<String, String>
     ]
     .map(|(key, value)| (key.to_owned(), value))
     .into();
-    for pair in &args.variables {
-        let (key, value) =
-            pair.split_once('=').with_context(|| format!("--variable {pair}: write it as NAME=VALUE"))?;
-        variables.insert(key.to_owned(), value.to_owned());
-    }
-    Ok(variables)
+    variables.extend(args.variables.iter().cloned());
+    variables
 }
 
 /// The script, in the shape that the runner gives it.

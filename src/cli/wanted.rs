@@ -2,9 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use anyhow::Context;
-
-use super::{here_job::HereJob, manner_args::MannerArgs};
+use super::{exit::Usage, here_job::HereJob, manner_args::MannerArgs};
 use crate::{
     config::{Config, Decision, WantedLock},
     lock::LockName,
@@ -56,7 +54,7 @@ fn named(names: &[String]) -> anyhow::Result<Vec<LockName>> {
 }
 
 fn of_the_rules(job: Option<&HereJob>, config: &Config) -> anyhow::Result<Decision> {
-    let job = job.context("which lock? Give --name NAME (outside of a CI job no rule names one)")?;
+    let job = job.ok_or(Usage("which lock? Give --name NAME (outside of a CI job no rule names one)"))?;
     let decision = job.decision(config)?;
     anyhow::ensure!(
         !decision.locks.is_empty(),

@@ -120,6 +120,11 @@ impl AcquireError {
         }
     }
 
+    /// Whether the request may stand in the store: of what could not be asked or written it is not known.
+    pub const fn leaves_it_open(&self) -> bool {
+        matches!(self, Self::Store { .. } | Self::Newer { .. })
+    }
+
     /// Whether trying the same again soon could help: the store's trouble passes, a full queue drains.
     pub const fn is_passing(&self) -> bool {
         match self {

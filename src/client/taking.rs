@@ -87,7 +87,7 @@ impl Pending {
     /// Takes in that the request has failed: only an error of the store, or a write that nobody answered, leaves
     /// something to be looked for.
     fn failed(&mut self, error: AcquireError) -> AcquireError {
-        let is_open = matches!(error, AcquireError::Store { .. });
+        let is_open = error.leaves_it_open();
         let (client, token) = (&self.client, self.token);
         self.names.retain(|name| is_open || client.is_unsettled(name, token));
         error

@@ -22,6 +22,10 @@ pub(super) const PARENT: &str = "PIPELINE_LOCK_PARENT";
 
 pub(super) const OURS: &[&str] = &[NAMES, WAIT, MODE, PRIORITY, SCOPE, ON_TIMEOUT, RELEASE, PARENT];
 
+/// What a job's script is told of its locks, so that nobody asks by these.
+pub const TOLD: &[&str] =
+    &["PIPELINE_LOCK_NAME", "PIPELINE_LOCK_FENCE", "PIPELINE_LOCK_SLOT", "PIPELINE_LOCK_RESOURCE"];
+
 /// What the job asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Ask {
@@ -140,6 +144,11 @@ fn note(variable: &str) -> Option<String> {
     if OURS.contains(&variable) || !variable[NAMES.len()..].starts_with('_') {
         return None;
     }
+    if TOLD.contains(&variable) {
+        return Some(format!(
+            "the variable {variable} has no effect: the job's script finds there what it got; {NAMES} asks for locks"
+        ));
+    }
     let meant = nearest(variable, OURS).map(|ours| format!("; did you mean {ours}?"));
     Some(format!("the variable {} has no effect{}", shown(variable), meant.unwrap_or_default()))
 }
@@ -246,6 +255,8 @@ mod tests {
             asked.notes,
             ["the variable PIPELINE_LOCK_WIAT has no effect; did you mean PIPELINE_LOCK_WAIT?"]
         );
+        let told = ask(&[("PIPELINE_LOCK_NAME", "eu")]).unwrap().notes.concat();
+        assert!(told.ends_with("PIPELINE_LOCK asks for locks"), "{told}");
     }
 
     proptest! {

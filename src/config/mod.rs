@@ -48,7 +48,7 @@ mod wanted_tests;
 mod words;
 mod yaml;
 
-pub use ask::asked_parent;
+pub use ask::{TOLD, asked_parent};
 pub use decision::{Decision, Origin, Origins, PassedOver, WantedLock};
 pub use driver::{Driver, DriverCommand};
 pub use duration::{DurationError, parse_duration, show_duration};

@@ -127,8 +127,11 @@ pub fn start(
         let dir = block.dir.display();
         let is_dir = block.dir.is_dir();
         let kind = if is_dir { error.kind() } else { io::ErrorKind::NotADirectory };
-        let hint =
-            if kind == io::ErrorKind::NotFound { "; is it installed, and on the runner's PATH?" } else { "" };
+        let hint = if kind == io::ErrorKind::NotFound {
+            "; is it installed, and on the PATH of this command's caller?"
+        } else {
+            ""
+        };
         io::Error::new(kind, format!("`{program}` can't be started in {dir}: {error}{hint}"))
     })?;
     // With it goes the closure, and with that this process's copy of the pipe's other end.

@@ -44,8 +44,11 @@ impl<W: Write> JobLog<W> {
                 self.line(&format!("lock {}: the hold of {} was ended: {how}", clean(name), named(who)));
             }
             Progress::Trouble { name, message } => {
-                let text =
-                    format!("lock {}: the store does not answer, trying on: {}", clean(name), clean(message));
+                let text = format!(
+                    "lock {}: the store can't be used now, trying on: {}",
+                    clean(name),
+                    clean(message)
+                );
                 self.colored(YELLOW, &text);
             }
             Progress::Recovered { name } => {

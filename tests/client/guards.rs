@@ -8,7 +8,7 @@ use std::{
 use pipeline_lock::{
     AcquireError, Client, Lock, LockError, Locks, Progress,
     client::{DROP_BLOCKS, Given, Loss},
-    lock::{LockName, Owner},
+    lock::{FORMAT, LockName, Owner, Value},
     store::MemoryStore,
 };
 use tokio::runtime::Runtime;
@@ -77,6 +77,24 @@ fn a_request_that_is_dropped_as_its_runtime_ends_leaves_the_queue() {
     assert!(gave_up);
     assert_eq!(others.block_on(waiters(&client, "a")), 0);
     drop(held);
+}
+
+#[tokio::test]
+async fn a_request_whose_lock_a_newer_program_takes_over_leaves_no_place_behind() {
+    let store = Arc::new(MemoryStore::new());
+    let client = Client::new(store.clone(), None);
+    let name = LockName::new("a").unwrap();
+    let _held = lock("a").acquire(&client).await.unwrap();
+    let upgraded = async {
+        until("the place", || async { waiters(&client, "a").await == 1 }).await;
+        let mut document = store.document(&name).unwrap();
+        document.insert("Format".into(), Value::number(FORMAT + 1));
+        store.put_document(name.clone(), document);
+    };
+    let waiting = lock("a").wait(SOON);
+    let (refused, ()) = tokio::join!(waiting.acquire(&client), upgraded);
+    assert!(matches!(refused, Err(AcquireError::Newer { .. })), "{refused:?}");
+    until("the end of the place", || async { waiters(&client, "a").await == 0 }).await;
 }
 
 #[test]

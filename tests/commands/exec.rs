@@ -208,7 +208,7 @@ fn wrong_usage_is_2_and_a_missing_name_says_how_to_give_one() {
     host.run(&["status", "--table", "locks", "--region", "eu central"])
         .with_code(3)
         .with_text(&["no region's name"]);
-    host.run(&["exec", "--", "true"]).with_code(3).with_text(&["--name"]);
+    host.run(&["exec", "--", "true"]).with_code(2).with_text(&["--name"]);
     host.run(&["exec", "--name", "", "--", "true"]).with_code(3);
     host.run(&["exec", "--name", "a\nb", "--", "true"]).with_code(3);
     host.nothing_is_left();

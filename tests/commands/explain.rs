@@ -62,8 +62,11 @@ fn programs_get_the_decision_or_the_error() {
 fn a_job_hears_about_itself_and_a_file_about_its_job() {
     let host = Host::local("");
     let job = host.job(7).variable("PIPELINE_LOCK_WAIT", "3m");
-    let here = Stage::start(in_job(&host, &job, &["explain"]), false).end().with_code(0);
-    here.with_text(&[&format!("lock {LOCK}\n"), "3m", "PIPELINE_LOCK_WAIT"]);
+    let mut command = in_job(&host, &job, &["explain"]);
+    command.env("PIPELINE_LOCK_NAME", LOCK).env("PIPELINE_LOCK_FENCE", "7");
+    let here = Stage::start(command, false).end().with_code(0);
+    let here = here.with_text(&[&format!("lock {LOCK}\n"), "3m", "PIPELINE_LOCK_WAIT"]);
+    assert!(!here.text().contains("no effect"), "what the job was told is no request: {}", here.text());
     let attempt = job.folder();
     let file = attempt.dir.join("response.json").display().to_string();
     let handed = host.run(&["explain", "--job-json", &file]).with_code(0);
@@ -75,8 +78,9 @@ fn a_job_hears_about_itself_and_a_file_about_its_job() {
 #[test]
 fn who_asks_about_no_job_hears_how_to_name_one() {
     let host = Host::local("");
-    host.run(&["explain"]).with_code(3).with_text(&["--project"]);
-    host.run(&["explain", "--project", "a/b", "--var", "nonsense"]).with_code(3).with_text(&["NAME=VALUE"]);
+    host.run(&["explain"]).with_code(2).with_text(&["--project"]);
+    host.run(&["explain", "--project", "a/b", "--var", "nonsense"]).with_code(2).with_text(&["NAME=VALUE"]);
+    host.run(&["explain", "--project", ""]).with_code(2).with_text(&["--project"]);
     host.run(&["explain", "--project", "a/b", "--job-json", "x"]).with_code(2);
     host.run(&["explain", "--job-json", "/no/such/file"]).with_code(3).with_text(&["/no/such/file"]);
 }

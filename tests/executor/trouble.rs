@@ -164,7 +164,7 @@ fn a_waiter_whose_store_is_gone_for_a_while_keeps_its_place() {
     let waiting = waiter.prepare();
     second.until_queued(&[2]);
     proxy.cut();
-    waiting.says("the store does not answer, trying on");
+    waiting.says("the store can't be used now, trying on");
     proxy.mend();
     waiting.says("the store answers again");
     assert_eq!(second.queue(), [2]);

@@ -35,6 +35,8 @@ fn an_edited_configuration_is_never_overwritten_nor_removed_unless_purged() {
     assert!(!host.binary().exists() && host.config().exists());
     host.script(&["--user", "--uninstall", "--purge"]).succeeds();
     assert!(!host.config().exists() && !host.home().join(".local/state/pipeline-lock").exists());
+    let said = host.script(&["--user", "--uninstall"]).succeeds();
+    assert!(said.contains("nothing to remove"), "{said}");
 }
 
 #[test]

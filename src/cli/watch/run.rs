@@ -107,7 +107,7 @@ fn drawn(client: &Client, looks: &Looks, trouble: Option<&str>) -> Vec<String> {
     let mut lines =
         vec![format!("{} · {} · q ends", client.store().describe(), clock_time(now)), String::new()];
     if let Some(trouble) = trouble {
-        lines.extend([format!("the store does not answer, this is old: {trouble}"), String::new()]);
+        lines.extend([format!("the store can't be used now, this is old: {trouble}"), String::new()]);
     }
     if let Some(name) = looks.one() {
         let state = looks.seen().next().map(|(_, state)| state);
@@ -134,7 +134,7 @@ struct Trouble(bool);
 impl Trouble {
     fn is(&mut self, message: &str) {
         if !std::mem::replace(&mut self.0, true) {
-            report::warn(&format!("pipeline-lock: the store does not answer, trying on: {message}"));
+            report::warn(&format!("pipeline-lock: the store can't be used now, trying on: {message}"));
         }
     }
 

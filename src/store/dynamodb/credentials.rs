@@ -1,6 +1,7 @@
 //! Where credentials come from, and what to say when there are none.
 
 use std::{
+    env,
     error::Error,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -13,7 +14,11 @@ use aws_credential_types::{
 };
 use aws_sdk_dynamodb::config::SharedHttpClient;
 
-use super::{DynamoDbSettings, cause::innermost, place::Place};
+use super::{
+    DynamoDbSettings,
+    cause::{innermost, one_line},
+    place::Place,
+};
 use crate::store::StoreError;
 
 /// How long the first look for credentials may take: a program named in a profile, a role that is assumed.
@@ -78,10 +83,14 @@ pub(super) fn explain(place: &Place, error: &CredentialsError) -> StoreError {
 }
 
 fn missing(place: &Place) -> StoreError {
-    StoreError::Refused(match &place.profile {
+    let of_environment = || env::var("AWS_PROFILE").ok().filter(|profile| !profile.is_empty());
+    let named =
+        place.profile.clone().or_else(|| of_environment().map(|profile| format!("{profile} (AWS_PROFILE)")));
+    StoreError::Refused(match named {
         Some(profile) => format!(
-            "{place}: profile {profile} gives no AWS credentials. Check it in ~/.aws/config and \
-             ~/.aws/credentials of the user that this runs as"
+            "{place}: profile {} gives no AWS credentials. Check it in ~/.aws/config and \
+             ~/.aws/credentials of the user that this runs as",
+            one_line(&profile)
         ),
         None => format!(
             "{place}: there are no AWS credentials. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the \
