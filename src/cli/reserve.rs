@@ -14,6 +14,7 @@ use crate::{
     config::Config,
     lock::{LockName, Token},
     report::{self, clean, clock_time, holder_name, taken_by},
+    store::StoreError,
 };
 
 /// Reserves.
@@ -24,13 +25,17 @@ pub fn run(args: &ReserveArgs, config: &Config) -> anyhow::Result<Exit> {
     let wanted = Reservation { token, who: who_outside("reserve"), reason, lasting: Some(args.lasting) };
     let reserved = runtime()?.block_on(async {
         let client = args.store.client(config).await?;
-        let reserved = client.reserve(&name, &wanted).await?;
-        if !reserved.is_newer
-            && let Err(error) = static_note::write(&config.state, Note::Reserved, &name, &token.to_string())
-        {
-            client.end_reservation(&name, Some(token)).await?;
-            return Err(error);
+        // Before it is asked for: without the note nobody could release what an unanswered write has brought.
+        static_note::write(&config.state, Note::Reserved, &name, &token.to_string())?;
+        let reserved = client.reserve(&name, &wanted).await;
+        let may_stand = match &reserved {
+            Ok(reserved) => !reserved.is_newer,
+            Err(error) => matches!(error, StoreError::Unanswered(_)),
+        };
+        if !may_stand {
+            static_note::remove(&config.state, Note::Reserved, &name, &token.to_string());
         }
+        let reserved = reserved?;
         client.recorded().await;
         anyhow::Ok(reserved)
     })?;

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use tracing::info;
+
 use super::{Client, Held};
 use crate::{
-    lock::{EpochMs, How, LockName, LockState, Owner, Request, Reserving, Term, Token, Who},
+    lock::{EpochMs, Holder, How, LockName, LockState, Owner, Request, Reserving, Term, Token, Who},
     store::{Consistency, Expected, StoreError, Swap},
 };
 
@@ -36,6 +38,9 @@ pub struct Reserved {
 
 impl Client {
     /// Reserves `name`: nobody is granted it until the reservation is over or released. Who holds it goes on.
+    ///
+    /// # Errors
+    /// Those of the store. After [`StoreError::Unanswered`] the reservation may stand: its token ends it.
     pub async fn reserve(&self, name: &LockName, wanted: &Reservation) -> Result<Reserved, StoreError> {
         // The store's clock is known after a reply.
         let mut current = self.store.read(name, Consistency::Strong).await?;
@@ -45,6 +50,7 @@ impl Client {
             since: self.clock.wall(),
             ..Request::new(Owner::reservation(&wanted.who.user), wanted.token, Term::Static { until })
         };
+        let (mut replaced, mut was_unanswered) = (None, false);
         loop {
             let (mut next, expected) = match &current {
                 Some(state) => (state.clone(), Expected::This(state)),
@@ -54,31 +60,48 @@ impl Client {
                 }
             };
             let before = next.clone();
-            let replaced = match next.reserve(&request, &wanted.reason) {
+            match next.reserve(&request, &wanted.reason) {
                 Reserving::Newer => {
                     return Ok(Reserved { state: next, until, replaced: None, is_newer: true });
                 }
-                Reserving::Reserved => None,
-                Reserving::Replaced(old) => Some(old),
-            };
-            if next == before {
-                return Ok(Reserved { state: next, until, replaced: None, is_newer: false });
+                // A write of ours that was not answered has brought it.
+                Reserving::Reserved if next == before => {
+                    return Ok(self.reserved(name, next, until, replaced));
+                }
+                Reserving::Reserved => replaced = None,
+                Reserving::Replaced(old) => replaced = Some((before, *old)),
             }
             if current.is_some() {
                 next.seal(self.clock.wall());
             }
-            match self.store.swap(name, expected, &next).await? {
-                Swap::Conflict(other) => current = other,
-                Swap::Swapped(state) => {
-                    self.ring(name, 1);
-                    if let Some(old) = &replaced {
-                        self.record_removal(name, &before, old, How::Forced);
-                    }
-                    let replaced = replaced.map(|old| Box::new(Held::of(&before, &old)));
-                    return Ok(Reserved { state, until, replaced, is_newer: false });
+            match self.store.swap(name, expected, &next).await {
+                Ok(Swap::Conflict(other)) => current = other,
+                Ok(Swap::Swapped(state)) => return Ok(self.reserved(name, state, until, replaced)),
+                Err(StoreError::Unanswered(why)) if !was_unanswered => {
+                    info!(lock = %name, %why, "the reservation was not answered: it is looked for");
+                    was_unanswered = true;
+                    let read = self.store.read(name, Consistency::Strong).await;
+                    current = read.map_err(|error| StoreError::Unanswered(error.to_string()))?;
                 }
+                Err(error) if was_unanswered => return Err(StoreError::Unanswered(error.to_string())),
+                Err(error) => return Err(error),
             }
         }
+    }
+
+    fn reserved(
+        &self,
+        name: &LockName,
+        state: LockState,
+        until: Option<EpochMs>,
+        replaced: Option<(LockState, Holder)>,
+    ) -> Reserved {
+        self.ring(name, 1);
+        let replaced = replaced.map(|(before, old)| {
+            self.record_removal(name, &before, &old, How::Forced);
+            Box::new(Held::of(&before, &old))
+        });
+        Reserved { state, until, replaced, is_newer: false }
     }
 
     /// Ends the reservation of `name`: that of `token`, or anybody's. The result is the one that was ended.

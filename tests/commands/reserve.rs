@@ -1,8 +1,10 @@
 //! `reserve`: a lock is kept from everyone.
 
+use std::time::Duration;
+
 use crate::{
     caller::{past, start},
-    harness::{Host, LOCK, Store},
+    harness::{Fault, Host, Kind, LOCK, Proxy, Store, endpoint, within},
 };
 
 fn reserve(host: &Host, reason: &str) {
@@ -122,4 +124,28 @@ fn a_reason_is_needed_and_commands_no_log() {
     let waiting = start(&host, &["acquire", "--name", LOCK, "--wait", "0"]).end().with_code(1);
     assert!(!waiting.error_text().contains('\u{1b}'), "{}", waiting.error_text());
     host.run(&["release", "--name", LOCK]).with_code(0);
+}
+
+#[test]
+fn a_reservation_whose_reply_is_lost_is_known_and_can_be_released() {
+    let table = Store::table();
+    let proxy = Proxy::to(&endpoint());
+    let host = Host::through(&table, &proxy.url, "");
+    reserve(&host, "the first");
+    proxy.once(&[Kind::Holders], Fault::lost_reply());
+    host.run(&["reserve", LOCK, "--reason", "the second"])
+        .with_code(0)
+        .with_text(&["is replaced: the first", "is reserved until"]);
+    assert_eq!(proxy.hits(), 1, "the reply was lost");
+    host.run(&["release", "--name", LOCK]).with_code(0).with_text(&["is ended: the second"]);
+    // One that can't be looked for either is not known to be there, and still is its user's to release.
+    proxy.once(&[Kind::Holders, Kind::FirstWrite], Fault::silent_reply());
+    let unknown = start(&host, &["reserve", LOCK, "--reason", "the third"]);
+    within(Duration::from_secs(3), "it is written", || {
+        host.status_of(LOCK)["holders"][0]["reserved"] == "the third"
+    });
+    proxy.cut();
+    unknown.end().with_code(3);
+    proxy.mend();
+    host.run(&["release", "--name", LOCK]).with_code(0).with_text(&["is ended: the third"]);
 }
