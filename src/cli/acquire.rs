@@ -2,7 +2,10 @@
 
 use std::{io::Stderr, sync::Mutex, time::Duration};
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    task::JoinSet,
+};
 use uuid::Uuid;
 
 use super::{
@@ -83,7 +86,7 @@ impl Taking<'_> {
         match got {
             Err(number) => {
                 log.note("told to end while waiting: the queue is left");
-                self.give_all_back().await?;
+                self.give_all_back(&mut log).await?;
                 Ok(Exit::Code(128 + number))
             }
             Ok(Several { holds, failure: None }) => {
@@ -91,11 +94,11 @@ impl Taking<'_> {
                 Ok(Exit::Done)
             }
             Ok(Several { failure: Some(error), holds }) => {
+                log.failure(&error.to_string());
                 if error.leaves_it_open() || !holds.is_empty() {
                     let _ = tokio::time::timeout(GIVE_UP, self.withdraw()).await;
                 }
-                self.take_back_late().await;
-                log.failure(&error.to_string());
+                self.take_back_late(&mut log).await;
                 Ok(Exit::of(&error))
             }
         }
@@ -132,7 +135,7 @@ impl Taking<'_> {
             match noted {
                 Ok(end) => until = end,
                 Err(error) => {
-                    self.give_all_back().await?;
+                    self.give_all_back(log).await?;
                     return Err(error);
                 }
             }
@@ -177,9 +180,9 @@ impl Taking<'_> {
     }
 
     /// Gives back what was got, and what is on its way. A note of it may stay: it names somebody who holds nothing.
-    async fn give_all_back(&self) -> anyhow::Result<()> {
+    async fn give_all_back(&self, log: &mut Log) -> anyhow::Result<()> {
         self.withdraw().await?;
-        self.take_back_late().await;
+        self.take_back_late(log).await;
         Ok(())
     }
 
@@ -190,9 +193,24 @@ impl Taking<'_> {
         Ok(())
     }
 
-    async fn take_back_late(&self) {
-        for name in self.names() {
-            self.client.take_back_late(name, self.token, LATE).await;
+    async fn take_back_late(&self, log: &mut Log) {
+        let mut looks = JoinSet::new();
+        for name in self.names().filter(|name| self.client.is_unsettled(name, self.token)).cloned() {
+            log.note(&format!(
+                "lock {name}: a request was not answered and may have taken effect: for {} it is looked for, and taken \
+                 back",
+                humane(LATE)
+            ));
+            let (client, token) = (self.client.clone(), self.token);
+            looks.spawn(async move { (client.take_back_late(&name, token, LATE).await, name) });
+        }
+        while let Some(Ok((is_known, name))) = looks.join_next().await {
+            if !is_known {
+                log.failure(&format!(
+                    "lock {name}: the store can't be asked whether it was taken. `pipeline-lock status {name}` tells it \
+                     later, and `pipeline-lock unlock {name}` frees it"
+                ));
+            }
         }
     }
 

@@ -94,10 +94,10 @@ impl Client {
 
     /// Takes back what an unanswered write of a request brings that was withdrawn since: looks for it as long as
     /// `lasting`, which is best a lease, as what comes later ends by itself. Returns at once if each write was
-    /// answered.
-    pub async fn take_back_late(&self, name: &LockName, token: Token, lasting: Duration) {
+    /// answered. The result is whether nothing of it was left at the last look.
+    pub async fn take_back_late(&self, name: &LockName, token: Token, lasting: Duration) -> bool {
         if !self.is_unsettled(name, token) {
-            return;
+            return true;
         }
         debug!(lock = %name, %token, "a write was not answered: it is looked for");
         let lasting = match self.store.liveness() {
@@ -106,16 +106,19 @@ impl Client {
             Liveness::KernelLock => lasting.min(LATE_HERE),
         };
         let until = self.clock.now().plus(lasting);
-        let mut pause = LATE.0;
+        let (mut pause, mut is_seen) = (LATE.0, false);
         while self.clock.now() < until {
             self.clock.sleep_until(self.clock.now().plus(pause).min(until)).await;
             pause = (pause * 2).min(LATE.1);
             let now = self.clock.now();
-            if let Err(error) = self.give_back(name, token, None, Parting::Alone, Some(now)).await {
+            let given = self.give_back(name, token, None, Parting::Alone, Some(now)).await;
+            is_seen = given.is_ok();
+            if let Err(error) = given {
                 debug!(%error, "it can't be looked for now");
             }
         }
         self.unsettled.forget(name, token);
+        is_seen
     }
 
     /// Releases `token`, beginning from the document as it is known. Tries until `until`, and at least once.

@@ -6,7 +6,7 @@ use rustix::process::Signal;
 
 use crate::{
     caller::{in_job, start},
-    harness::{Ended, Host, LOCK, Stage, eventually, within},
+    harness::{Ended, Fault, Host, Kind, LOCK, Proxy, Stage, Store, endpoint, eventually, within},
 };
 
 fn acquire(host: &Host, more: &[&str]) -> Ended {
@@ -257,4 +257,20 @@ fn a_hold_is_to_last_for_some_time() {
             .with_text(&["--for", why]);
     }
     host.run(&["status"]).with_code(0).with_text(&["No lock is held or awaited."]);
+}
+
+#[test]
+fn a_hold_that_may_have_been_taken_is_told_with_the_way_out() {
+    let table = Store::table();
+    let proxy = Proxy::to(&endpoint());
+    let host = Host::through(&table, &proxy.url, "");
+    proxy.silence();
+    let ended = acquire(&host, &["--wait", "0"]).with_code(3);
+    ended.with_text(&["no reply", "may have taken effect", &format!("unlock {LOCK}")]);
+    proxy.mend();
+    // It is seen, and taken back, where the store answers again.
+    proxy.once(&[Kind::FirstWrite], Fault::silent_reply());
+    let ended = acquire(&host, &["--wait", "0"]).with_code(3);
+    assert!(!ended.error_text().contains("unlock"), "{}", ended.error_text());
+    assert_eq!(host.status_of(LOCK)["holders"], serde_json::json!([]));
 }
