@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
+    AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
     TimeToLiveSpecification, TimeToLiveStatus,
 };
-use pipeline_lock::store::{StoreError, TableCreation, create_table};
+use pipeline_lock::store::{Consistency, DynamoDbStore, Store, StoreError, TableCreation, create_table};
 
 use crate::support::{Table, settings};
 
@@ -42,6 +42,13 @@ async fn a_table_with_another_key_is_refused_naming_it() {
     assert!(matches!(error, StoreError::Refused(_)));
     let text = error.to_string();
     assert!(text.contains("id N") && text.contains("LockID S"), "{text}");
+
+    // An empty list would say that all is well.
+    let put = table.raw.put_item().table_name(&settings.table).item("id", AttributeValue::N("1".into()));
+    put.send().await.unwrap();
+    let store = DynamoDbStore::connect(&settings).await.unwrap();
+    let error = store.list(Consistency::Strong).await.unwrap_err();
+    assert!(matches!(error, StoreError::Refused(_)) && error.to_string().contains("LockID"), "{error}");
 }
 
 #[tokio::test]

@@ -62,12 +62,10 @@ impl Reply<'_> {
             )),
             "" => no_dynamodb(self.place, self.status, "it has no error code"),
             // DynamoDB has no code of its own for a table whose key is another one; each such message has the word.
-            "ValidationException" if self.message.contains("key") => self.refused(&format!(
-                "DynamoDB refuses {}: {}. Locks need a table with the partition key LockID (a string) and no sort \
-                 key: `pipeline-lock table create` with this table says what it has",
-                self.action,
-                self.said()
-            )),
+            "ValidationException" if self.message.contains("key") => {
+                let refused = format!("{}: DynamoDB refuses {}: {}", self.place, self.action, self.said());
+                StoreError::Refused(other_key(&refused))
+            }
             _ => self.refused(&format!("DynamoDB refuses {}: {}", self.action, self.said())),
         }
     }
@@ -112,6 +110,14 @@ impl Reply<'_> {
             (code, message) => format!("{}, {message}", one_line(code)),
         }
     }
+}
+
+/// What to say of a table whose key is another one, after what showed it.
+pub(super) fn other_key(what: &str) -> String {
+    format!(
+        "{what}. Locks need a table with the partition key LockID (a string) and no sort key: `pipeline-lock table \
+         create` with this table says what it has"
+    )
 }
 
 /// A reply that is none of DynamoDB's: a proxy's page, or another service.

@@ -13,6 +13,7 @@ use super::{
     history,
     item::{self, Item, KEY},
     renew::{self, Seen},
+    reply::other_key,
     swap,
 };
 use crate::{
@@ -207,7 +208,10 @@ impl DynamoDbStore {
     /// The lock of a scanned item. The table may have items of other programs, and one that is damaged does
     /// not hide the others.
     fn listed(&self, item: Item) -> Result<Option<(LockName, LockState)>, StoreError> {
-        let Some(AttributeValue::S(key)) = item.get(KEY) else { return Ok(None) };
+        let Some(AttributeValue::S(key)) = item.get(KEY) else {
+            let place = &self.connection.place;
+            return Err(StoreError::Refused(other_key(&format!("{place}: its items have no LockID"))));
+        };
         let Ok(name) = LockName::new(key.clone()) else {
             tracing::debug!(?key, "skipping an item whose key is no lock's name");
             return Ok(None);
