@@ -189,19 +189,33 @@ fn clear_dead_heads(next: &mut LockState, gone: &[Token]) {
     }
 }
 
-/// `--force-after`: takes static holds of that age, and asks live ones to end. A reservation stands. Nobody is forced
-/// where there is room beside those who hold.
+/// `--force-after`: takes static holds of that age, and asks live ones to end. A reservation stands. No more are forced
+/// than is needed: where there is room for the request, or will be when those have ended who were asked before,
+/// nobody is; of several the younger are spared, and of those the ones that work.
 fn force(next: &mut LockState, request: &Request, store_now: EpochMs) -> Vec<Holder> {
     let Some(age) = request.force_after else { return Vec::new() };
-    if next.clone().request(request, false) == Outcome::Granted {
+    let has_room_without = |some: &[Holder]| {
+        let mut left = next.clone();
+        left.holders.retain(|h| h.revoked.is_none() && !some.iter().any(|other| other.token == h.token));
+        left.request(request, false) == Outcome::Granted
+    };
+    if has_room_without(&[]) {
         return Vec::new();
     }
-    let old: Vec<Holder> = next
-        .holders
-        .iter()
-        .filter(|h| h.reserved.is_none() && h.owner != request.owner && store_now.since(h.since) >= age)
-        .cloned()
-        .collect();
+    let is_old = |h: &&Holder| {
+        let is_others = h.reserved.is_none() && h.revoked.is_none() && h.owner != request.owner;
+        is_others && store_now.since(h.since) >= age
+    };
+    let mut old: Vec<Holder> = next.holders.iter().filter(is_old).cloned().collect();
+    old.sort_by_key(|h| (matches!(h.term, Term::Live { .. }), h.since));
+    if has_room_without(&old) {
+        for spared in (0..old.len()).rev() {
+            let others = [&old[..spared], &old[spared + 1..]].concat();
+            if has_room_without(&others) {
+                old = others;
+            }
+        }
+    }
     let (taken, live): (Vec<Holder>, Vec<Holder>) =
         old.into_iter().partition(|h| matches!(h.term, Term::Static { .. }));
     for holder in &taken {

@@ -212,6 +212,25 @@ fn nobody_is_forced_out_of_a_lock_that_has_room() {
 }
 
 #[test]
+fn no_more_are_forced_than_is_needed_and_the_oldest_first() {
+    let since = |ms, request| Request { since: EpochMs(START.0 + ms), ..request };
+    let fixed = |n| Request { term: Term::Static { until: None }, ..counted(n, 3) };
+    let force = Request { force_after: Some(Duration::ZERO), ..counted(9, 3) };
+    let late = Sight { store_now: START.plus(Duration::from_secs(1)), ..sight(at(0)) };
+    let state = lock(&[&since(0, counted(1, 3)), &since(2, fixed(2)), &since(1, fixed(3))]);
+    let plan = step(&state, &force, &watched(&state, at(0)), late);
+    assert_eq!(removed(&plan), [(token(3), RemovalReason::Forced)]);
+    assert_eq!(holders(&written(plan).0), [token(1), token(2), token(9)]);
+
+    let state = lock(&[&since(2, counted(1, 3)), &since(0, counted(2, 3)), &since(1, counted(3, 3))]);
+    let (next, outcome) = written(step(&state, &force, &watched(&state, at(0)), late));
+    let asked = |state: &LockState| state.holders.iter().map(|h| h.revoked.is_some()).collect::<Vec<_>>();
+    assert_eq!((outcome, asked(&next)), (Outcome::Queued, vec![false, true, false]));
+    let again = step(&next, &force, &watched(&next, at(0)), late);
+    assert!(matches!(again, Plan::Wait(_)), "the one who was asked makes room");
+}
+
+#[test]
 fn a_newer_programs_document_is_left_alone() {
     let mut state = lock(&[&job(1)]);
     state.format += 1;
