@@ -84,7 +84,10 @@ pub fn named(who: &Who) -> String {
         parts.push(format!("pipeline #{}", who.pipeline));
     }
     if !who.user.is_empty() {
-        parts.push(format!("by {}", clean(&who.user)));
+        // A job has a page that tells where it runs; a shell has none.
+        let is_shell = who.job_id == 0 && !who.host.is_empty();
+        let place = if is_shell { format!(" on {}", clean(&who.host)) } else { String::new() };
+        parts.push(format!("by {}{place}", clean(&who.user)));
     }
     if !who.url.is_empty() {
         parts.push(clean(&who.url).into_owned());
@@ -141,6 +144,13 @@ mod tests {
         }));
         let both = both.unwrap();
         assert!(both.starts_with("held by job deploy") && both.ends_with(": move"), "{both}");
+    }
+
+    #[test]
+    fn who_is_no_job_is_told_with_the_host() {
+        let who = Who { job: "acquire".into(), user: "mara".into(), host: "ops-1".into(), ..Who::default() };
+        assert_eq!(named(&who), "job acquire, by mara on ops-1");
+        assert_eq!(named(&Who { job_id: 7, ..who }), "job acquire #7, by mara");
     }
 
     #[test]

@@ -136,7 +136,8 @@ fn at_a_terminal_it_asks_and_only_a_yes_counts() {
     host.run(&["acquire", "--name", LOCK]).with_code(0);
     for answer in ["n\n", "\n", "what\n"] {
         let mut terminal = Terminal::start(&host, &["unlock", LOCK]);
-        terminal.shows(&format!("End the hold of job acquire, by runner and free lock {LOCK}? [y/N]"));
+        terminal.shows("End the hold of job acquire, by runner on ");
+        terminal.shows(&format!(" and free lock {LOCK}? [y/N]"));
         terminal.types(answer);
         let (code, shown) = terminal.end();
         assert_eq!(code, Some(1), "{shown}");
