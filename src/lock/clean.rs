@@ -53,6 +53,13 @@ mod tests {
             '\u{ad}',
             '\u{e0041}',
             '\u{3164}',
+            '\u{115f}',
+            '\u{1160}',
+            '\u{180e}',
+            '\u{ffa0}',
+            '\u{fff9}',
+            '\u{1bca0}',
+            '\u{1d173}',
         ] {
             let text = format!("prod{hidden}");
             assert_eq!(clean(&text), "prod\u{fffd}", "{hidden:?}");

@@ -91,13 +91,16 @@ fn a_counter_at_the_end_of_its_range_is_damage() {
 
 #[test]
 fn what_is_unknown_stays_at_every_level() {
-    let mut map = document();
+    let line = Some(super::super::Line::new("shop main", 5));
+    let mut map = encode(&lock(&[&Request { line: line.clone(), ..shared(1) }, &Request { line, ..job(2) }]));
     let new = || Value::Ss(vec!["x".into()]);
     map.insert("New".into(), new());
     for list in ["Holders", "Queue"] {
         entry(&mut map, list).insert("New".into(), new());
-        let Some(Value::M(who)) = entry(&mut map, list).get_mut("Who") else { panic!("a map") };
-        who.insert("New".into(), new());
+        for inner in ["Who", "Line"] {
+            let Some(Value::M(inner)) = entry(&mut map, list).get_mut(inner) else { panic!("a map") };
+            inner.insert("New".into(), new());
+        }
     }
     let mut state = decode(map.clone()).unwrap();
     assert_eq!(encode(&state), map);

@@ -123,3 +123,42 @@ fn a_long_key_is_cut_and_told_apart_by_a_hash() {
     assert_eq!(long("a"), long("a"));
     assert_eq!(Line::new(&"x".repeat(100), 1).key.len(), 100);
 }
+
+#[test]
+fn who_waits_to_join_the_hold_of_its_pipeline_keeps_its_place_until_that_has_ended() {
+    let mate = |n, limit| Request { line: of(n, 5).line, limit: Limit(limit), ..member(5, n) };
+    let mut state = lock(&[&counted(9, 2), &mate(1, 2), &mate(2, 1), &of(3, 6)]);
+    assert_eq!(waiters(&state), [2, 3].map(token));
+    state.release(token(1));
+    assert_eq!(ask(&mut state, &mate(2, 1)), Outcome::Obsolete { by: 6 });
+    assert_eq!((waiters(&state), state.newest), (vec![token(3)], vec![Line::new("shop main", 6)]));
+}
+
+#[test]
+fn who_lost_its_place_joins_its_pipeline_once_that_holds() {
+    let mate = |n| Request { line: of(n, 5).line, ..member(5, n) };
+    let mut state = lock(&[&job(9), &mate(1), &of(3, 6)]);
+    for n in [9, 3] {
+        state.release(token(n));
+    }
+    assert_eq!(ask(&mut state, &mate(2)), Outcome::Granted);
+    assert_eq!(written(step(&state, &mate(1), &watched(&state), sight(at(0)))).1, Outcome::Granted);
+}
+
+#[test]
+fn what_is_remembered_of_a_line_does_not_go_back() {
+    let mut state = lock(&[&job(9), &of(1, 5), &of(2, 6)]);
+    state.release(token(2));
+    for request in [of(3, 4), of(4, 5)] {
+        assert_eq!(ask(&mut state, &request), Outcome::Queued);
+    }
+    assert_eq!((waiters(&state), state.newest), (vec![token(4)], vec![Line::new("shop main", 6)]));
+}
+
+#[test]
+fn whose_place_a_newer_try_has_is_superseded_though_its_line_is_obsolete() {
+    let mut state = lock(&[&job(9), &of(1, 5), &of(2, 6)]);
+    state.release(token(2));
+    ask(&mut state, &Request { replaces: None, ..retry(&of(1, 5), 10) });
+    assert_eq!(step(&state, &of(1, 5), &watched(&state), sight(at(0))), Plan::Superseded);
+}

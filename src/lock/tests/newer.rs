@@ -86,3 +86,12 @@ fn without_a_revision_it_is_damaged() {
     map.remove("Rev");
     assert!(decode(map).is_err());
 }
+
+#[test]
+fn nothing_is_left_standing_in_it() {
+    let mut map = encode(&lock(&[&member(7, 1)]));
+    map.insert("Format".into(), Value::number(2));
+    let mut state = decode(map).unwrap();
+    assert!(state.part(token(1), Some((START, LEASE))));
+    assert_eq!(entries(&encode(&state), "Holders"), []);
+}

@@ -75,3 +75,9 @@ fn the_longest_names_leave_room_for_every_holder_and_the_whole_queue() {
     let waiter = lock(&[&greedy, &Request { who: greedy.who.clone(), ..real(2) }]).queue[0].who.clone();
     assert!(waiter.job.len() <= 24 && waiter.job.ends_with('ü'), "cut at a whole character");
 }
+
+#[test]
+fn an_address_that_is_too_long_is_left_out_and_not_cut() {
+    let url = |length| Who { url: "x".repeat(length), ..Who::default() }.bounded().url.len();
+    assert_eq!((url(512), url(513)), (512, 0));
+}

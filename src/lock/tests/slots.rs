@@ -61,3 +61,13 @@ fn a_retry_keeps_the_slot_of_its_old_try() {
     ask(&mut state, &Request { limit: Limit(2), ..retry(&counted(3, 3), 30) });
     assert_eq!(slots(&state), [1, 0], "unless it asks for fewer");
 }
+
+#[test]
+fn who_takes_up_what_its_pipeline_left_standing_gets_a_slot_below_its_own_limit() {
+    let of = |n, limit| Request { limit: Limit(limit), ..member(7, n) };
+    let mut state = lock(&[&counted(1, 2), &of(2, 2)]);
+    state.part(token(2), Some((START, LEASE)));
+    state.release(token(1));
+    assert_eq!(ask(&mut state, &of(3, 1)), Outcome::Granted);
+    assert_eq!(slots(&state), [0]);
+}

@@ -247,3 +247,12 @@ fn each_write_has_the_next_revision() {
         state = next;
     }
 }
+
+#[test]
+fn force_asks_none_of_ones_own_pipeline_to_end() {
+    let of = |n, limit| Request { limit: Limit(limit), ..member(7, n) };
+    let state = lock(&[&counted(1, 2), &of(2, 2)]);
+    let force = Request { force_after: Some(Duration::ZERO), ..of(3, 1) };
+    let (next, _) = written(step(&state, &force, &watched(&state, at(0)), sight(at(0))));
+    assert_eq!([1, 2].map(|n| next.holder(token(n)).unwrap().revoked.is_some()), [true, false]);
+}
