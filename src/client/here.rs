@@ -304,14 +304,15 @@ mod tests {
     }
 
     #[test]
-    fn the_processes_of_a_former_boot_are_nobodys_now() {
+    fn ids_of_a_former_boot_or_of_another_namespace_are_nobodys_now() {
         let place = tempfile::tempdir().unwrap();
         let here = Here::open(place.path()).unwrap();
         let (mut sleeper, token) = (Command::new("sleep").arg("600").spawn().unwrap(), request(1).token);
         let known = ProcId::of(Pid::of_child(&sleeper)).unwrap();
         let record = Record::of_this_process(None).knowing(vec![known]);
         let former = Record { boot: "another".into(), ..record.clone() };
-        for (record, is_ours) in [(former, false), (record, true)] {
+        let beside = Record { pid_namespace: "pid:[1]".into(), ..record.clone() };
+        for (record, is_ours) in [(former, false), (beside, false), (record, true)] {
             drop(here.claim(token, &record).unwrap());
             let Found::Buried(grave) = here.bury(token) else { panic!("nobody holds it") };
             assert_eq!(known.is_alive(), !is_ours);
@@ -332,5 +333,37 @@ mod tests {
         let at = |seconds| Moment(Duration::from_secs(seconds));
         assert_eq!(graves.look(&state, me, at(0)).await, []);
         assert_eq!(graves.look(&state, me, at(3600)).await, [holder.token]);
+    }
+
+    #[tokio::test]
+    async fn in_a_table_a_holder_without_a_file_here_may_live_on_another_host() {
+        let place = tempfile::tempdir().unwrap();
+        let here = Here::open(place.path()).unwrap();
+        let mut graves = Graves::new(Some(here), Liveness::Lease);
+        let mut state = LockState::new(EpochMs(0));
+        state.request(&request(1), true);
+        for seconds in [0, 3600] {
+            let now = Moment(Duration::from_secs(seconds));
+            assert_eq!(graves.look(&state, request(2).token, now).await, []);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_holder_that_was_seen_or_had_gone_meanwhile_is_missing_anew() {
+        let place = tempfile::tempdir().unwrap();
+        let here = Here::open(place.path()).unwrap();
+        let mut graves = Graves::new(Some(here.clone()), Liveness::KernelLock);
+        let (free, holder, me) = (LockState::new(EpochMs(0)), request(1), request(2).token);
+        let mut held = free.clone();
+        held.request(&holder, true);
+        let at = |seconds| Moment(Duration::from_secs(seconds));
+        assert_eq!(graves.look(&held, me, at(0)).await, []);
+        let file = here.claim(holder.token, &Record::default()).unwrap();
+        assert_eq!(graves.look(&held, me, at(50)).await, []);
+        file.remove().unwrap();
+        assert_eq!(graves.look(&held, me, at(70)).await, []);
+        assert_eq!(graves.look(&free, me, at(100)).await, []);
+        assert_eq!(graves.look(&held, me, at(140)).await, []);
+        assert_eq!(graves.look(&held, me, at(200)).await, [holder.token]);
     }
 }

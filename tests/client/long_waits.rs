@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use pipeline_lock::{
     Client,
     client::{AcquireError, AcquireOptions, Clock, Progress},
-    lock::{EpochMs, LockState, Moment, Request, Term},
-    store::{Expected, Store, Swap},
+    lock::{EpochMs, LockState, Map, Moment, Request, Term, Value},
+    store::{Expected, Store, StoreError, Swap},
 };
 
 use crate::{
@@ -120,4 +120,72 @@ async fn a_waiter_far_behind_looks_every_ten_seconds_and_says_every_fifteen_that
     said.push(HOUR);
     let longest = said.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
     assert!(longest <= Duration::from_secs(15), "silent for {longest:?}");
+}
+
+/// A waiter on a clock of its own, and how long it has waited in the end.
+async fn waits(store: &Arc<Moody>, mut news: impl FnMut(Duration) + Send) -> (AcquireError, Duration) {
+    let clock = Arc::new(Rush(Mutex::new(Moment(Duration::ZERO))));
+    let client = Client::with_clock(store.clone(), clock.clone(), None);
+    let news = |_| news(clock.now().0);
+    let end = client.acquire(&name(), request(), AcquireOptions::waiting(HOUR), news).await;
+    (end.unwrap_err(), clock.now().0)
+}
+
+fn is_around(took: Duration, seconds: u64) {
+    let least = Duration::from_secs(seconds);
+    assert!(least <= took && took <= least + Duration::from_secs(8), "{took:?}");
+}
+
+#[tokio::test]
+async fn a_refusal_is_endured_for_a_minute_in_the_queue() {
+    let (store, _) = Moody::client();
+    crowd(&store, 0).await;
+    let (end, took) = waits(&store, |_| store.set(Mood::Refusing)).await;
+    assert!(matches!(end, AcquireError::Store { error: StoreError::Refused(_), .. }), "{end:?}");
+    is_around(took, 60);
+}
+
+#[tokio::test]
+async fn a_store_that_was_never_reached_is_asked_for_twenty_seconds() {
+    let (store, _) = Moody::client();
+    store.set(Mood::Away);
+    let (end, took) = waits(&store, |_| {}).await;
+    assert!(matches!(end, AcquireError::Store { error: StoreError::Unavailable(_), .. }), "{end:?}");
+    is_around(took, 20);
+}
+
+#[tokio::test]
+async fn a_damaged_document_ends_a_wait_at_once() {
+    let (store, client) = Moody::client();
+    crowd(&store, 0).await;
+    let (waiting, clock) = (store.clone(), Arc::new(Rush(Mutex::new(Moment(Duration::ZERO)))));
+    let news = |progress| {
+        if let Progress::Waiting(_) = progress {
+            waiting.put_document(name(), Map::from([("Owner".into(), Value::S("python".into()))]));
+        }
+    };
+    drop(client);
+    let client = Client::with_clock(store, clock.clone(), None);
+    let end = client.acquire(&name(), request(), AcquireOptions::waiting(HOUR), news).await;
+    assert!(matches!(end, Err(AcquireError::Store { error: StoreError::Document { .. }, .. })), "{end:?}");
+    assert!(clock.now().0 < Duration::from_secs(5), "{:?}", clock.now());
+}
+
+#[tokio::test]
+async fn who_was_throttled_looks_less_often_for_a_while() {
+    let (store, _) = Moody::client();
+    crowd(&store, 0).await;
+    let (mut since, mut before, mut after) = (None, 0, 0);
+    let (_, _) = waits(&store, |now| match since {
+        None if now >= Duration::from_secs(60) => {
+            store.throttle(6);
+            since = Some(now);
+        }
+        Some(throttled) if now < throttled + Duration::from_secs(30) => before = store.requests(),
+        Some(throttled) if now < throttled + Duration::from_secs(150) => after = store.requests(),
+        _ => {}
+    })
+    .await;
+    // Two minutes: a head looks every two seconds otherwise.
+    assert!(after > before && after - before < 20, "{} looks", after - before);
 }

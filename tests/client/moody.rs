@@ -11,7 +11,7 @@ use std::{
 use async_trait::async_trait;
 use pipeline_lock::{
     Client,
-    lock::{Beat, Ending, EpochMs, LockName, LockState, Token},
+    lock::{Beat, Ending, EpochMs, LockName, LockState, Map, Token},
     store::{Consistency, Expected, Liveness, MemoryStore, Renewal, Store, StoreError, Swap},
 };
 use tokio::sync::Notify;
@@ -43,6 +43,7 @@ pub struct Moody {
     written: Notify,
     requests: AtomicUsize,
     lists: AtomicUsize,
+    throttled: AtomicUsize,
 }
 
 impl Moody {
@@ -55,6 +56,7 @@ impl Moody {
             written: Notify::new(),
             requests: AtomicUsize::new(0),
             lists: AtomicUsize::new(0),
+            throttled: AtomicUsize::new(0),
         });
         (store.clone(), Client::new(store, None))
     }
@@ -71,6 +73,16 @@ impl Moody {
     /// How often all locks were asked for.
     pub fn lists(&self) -> usize {
         self.lists.load(Ordering::SeqCst)
+    }
+
+    /// So many of the next reads are throttled.
+    pub fn throttle(&self, reads: usize) {
+        self.throttled.store(reads, Ordering::SeqCst);
+    }
+
+    /// Puts a document there, as another program may have written it.
+    pub fn put_document(&self, name: LockName, document: Map) {
+        self.inner.put_document(name, document);
     }
 
     /// Waits until a write was swallowed.
@@ -104,6 +116,9 @@ impl Moody {
 impl Store for Moody {
     async fn read(&self, name: &LockName, consistency: Consistency) -> Result<Option<LockState>, StoreError> {
         self.ask()?;
+        if self.throttled.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok() {
+            return Err(StoreError::Throttled("come again later".into()));
+        }
         self.inner.read(name, consistency).await
     }
 
@@ -132,6 +147,7 @@ impl Store for Moody {
 
     async fn list(&self, consistency: Consistency) -> Result<Vec<(LockName, LockState)>, StoreError> {
         self.lists.fetch_add(1, Ordering::SeqCst);
+        assert_eq!(consistency, Consistency::Strong, "nothing is decided by what may be old");
         // It takes its time: others go on meanwhile.
         tokio::task::yield_now().await;
         match self.ask()? {

@@ -165,6 +165,28 @@ async fn a_name_before_one_that_the_pipeline_holds_is_only_tried() {
 }
 
 #[tokio::test]
+async fn a_name_behind_one_that_the_pipeline_holds_is_waited_for() {
+    let client = client();
+    let foreign = acquire(&client, "x", alone(), AcquireOptions::waiting(SOON)).await.unwrap();
+    let own = acquire(&client, "a", member_of(1), AcquireOptions::waiting(SOON)).await.unwrap();
+    let waiting = client.clone();
+    let second = tokio::spawn(async move {
+        let beside = AcquireOptions { beside: vec![member_of(1).owner], ..AcquireOptions::waiting(SOON) };
+        acquire(&waiting, "x", member_of(1), beside).await
+    });
+    in_time("the wait", async {
+        while client.look(&lock("x")).await.unwrap().is_none_or(|state| state.queue.is_empty()) {
+            assert!(!second.is_finished(), "it was only tried");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    foreign.release().await.unwrap();
+    second.await.unwrap().expect("it has its turn");
+    drop(own);
+}
+
+#[tokio::test]
 async fn who_may_not_see_what_else_the_pipeline_holds_waits_like_anyone() {
     waits_in(Mood::Blinkered).await;
 }

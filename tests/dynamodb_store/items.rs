@@ -3,9 +3,10 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 use pipeline_lock::{
     lock::CodecError,
-    store::{Consistency, Expected, Store, StoreError, Swap},
+    store::{Consistency, DynamoDbSettings, DynamoDbStore, Expected, Store, StoreError, Swap},
 };
 
+use crate::harness::{Kind, Proxy, endpoint};
 use crate::support::{SEED, Table, held, holder, name, number, text, token};
 
 #[tokio::test]
@@ -39,4 +40,19 @@ async fn a_list_has_every_lock_of_a_table_of_several_pages_and_nothing_else() {
     let names: Vec<String> =
         store.list(Consistency::Strong).await.unwrap().iter().map(|(name, _)| name.to_string()).collect();
     assert_eq!(names, ["lock-0", "lock-1", "lock-2", "lock-3", "lock-4", "lock-5"]);
+}
+
+/// DynamoDB Local shows all that was written before in any case: so what counts is what is asked for.
+#[tokio::test]
+async fn a_read_is_as_sure_as_it_was_asked_to_be() {
+    let table = Table::new().await;
+    let proxy = Proxy::to(&endpoint());
+    let by_proxy = DynamoDbSettings { endpoint_url: Some(proxy.url.clone()), ..table.settings.clone() };
+    let store = DynamoDbStore::connect(&by_proxy).await.unwrap();
+    for consistency in [Consistency::Strong, Consistency::Eventual] {
+        store.read(&name("lock"), consistency).await.unwrap();
+        store.list(consistency).await.unwrap();
+    }
+    let asked: Vec<_> = proxy.seen().iter().map(|seen| (seen.kind, seen.is_strong)).collect();
+    assert_eq!(asked, [(Kind::Read, true), (Kind::Scan, true), (Kind::Read, false), (Kind::Scan, false)]);
 }

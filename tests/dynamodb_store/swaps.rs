@@ -1,7 +1,7 @@
 //! Swaps: numbers, unknown attributes, expiry.
 
 use pipeline_lock::{
-    lock::{EpochMs, Fence, LockState, Rev},
+    lock::{EpochMs, Fence, Line, LockState, Owner, Request, Rev},
     store::{Consistency, Expected, Store, Swap},
 };
 
@@ -140,4 +140,25 @@ async fn numbers_come_back_as_they_were_up_to_the_largest() {
     assert_eq!(state.rev, Rev(largest));
     let read = store.read(&lock, Consistency::Eventual).await.unwrap();
     assert_eq!(read, Some(state));
+}
+
+#[tokio::test]
+async fn a_grant_in_turn_is_written_with_its_fence_and_the_line_that_it_is_of() {
+    let table = Table::new().await;
+    let (store, lock) = (table.store().await, name("lock"));
+    let first = swapped(store.swap(&lock, FREE, &held(vec![holder(token(1), 0)])).await.unwrap());
+    let of = |n, pipeline| {
+        let line = Some(Line::new("shop main", pipeline));
+        Request { owner: Owner::job("gitlab.example", pipeline), line, ..request(token(n)) }
+    };
+    let mut next = first.clone();
+    for request in [of(2, 4), of(3, 5)] {
+        next.request(&request, true);
+    }
+    next.release(token(1));
+    next.request(&of(3, 5), true);
+    next.seal(SEED);
+    assert_eq!((next.fence, next.newest.len()), (first.fence.next(), 1));
+    swapped(store.swap(&lock, Expected::This(&first), &next).await.unwrap());
+    assert_eq!(store.read(&lock, Consistency::Strong).await.unwrap(), Some(next));
 }

@@ -35,6 +35,8 @@ pub struct Seen {
     pub at: Instant,
     /// Whether a fault met it.
     pub is_hit: bool,
+    /// Whether it is a read that is to show all that was written before.
+    pub is_strong: bool,
 }
 
 struct Way {
@@ -181,7 +183,7 @@ impl Way {
         let Ok(copy) = client.try_clone() else { return };
         lock(&self.open).push(copy);
         if self.is(CUT) {
-            self.note(Kind::Other, true);
+            self.note(Kind::Other, true, false);
         } else {
             // An error is the end of a connection, on whichever side.
             let _ = self.pass_all(&client);
@@ -222,12 +224,12 @@ impl Way {
             rule.faults.rotate_left(1);
             rule.faults.back().expect("a rule has a fault").clone()
         });
-        self.note(kind, fault.is_some() || self.is(SILENT));
+        self.note(kind, fault.is_some() || self.is(SILENT), request.is_strong());
         fault
     }
 
-    fn note(&self, kind: Kind, is_hit: bool) {
-        lock(&self.seen).push(Seen { kind, at: Instant::now(), is_hit });
+    fn note(&self, kind: Kind, is_hit: bool, is_strong: bool) {
+        lock(&self.seen).push(Seen { kind, at: Instant::now(), is_hit, is_strong });
     }
 
     /// Has the table do it.

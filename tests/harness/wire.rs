@@ -73,6 +73,12 @@ impl Message {
         self.header("x-amz-target")?.rsplit('.').next()
     }
 
+    /// Whether a read is to show all that was written before.
+    pub fn is_strong(&self) -> bool {
+        let body: Value = serde_json::from_slice(&self.body).unwrap_or_default();
+        body["ConsistentRead"] == true
+    }
+
     /// What this request is.
     pub fn kind(&self) -> Kind {
         let body: Value = serde_json::from_slice(&self.body).unwrap_or_default();

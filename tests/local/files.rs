@@ -211,6 +211,15 @@ fn a_file_that_is_removed_or_replaced_while_in_use_is_refused() {
     let gone = |store: &LocalStore| {
         let error = block_on(raise(store)).unwrap_err();
         assert!(matches!(&error, StoreError::Refused(m) if m.contains("was removed or replaced")), "{error}");
+        let (name, seed) = (a_name(), EpochMs(1));
+        let first = block_on(store.swap(&name, Expected::Free { seed }, &LockState::new(seed)));
+        assert!(matches!(first, Err(StoreError::Refused(_))), "a first write went into it: {first:?}");
+        let read = block_on(store.read(&name, Consistency::Strong));
+        assert!(matches!(read, Err(StoreError::Refused(_))), "{read:?}");
+        let listed = block_on(store.list(Consistency::Strong));
+        assert!(matches!(listed, Err(StoreError::Refused(_))), "{listed:?}");
+        let endings = block_on(store.endings(&name));
+        assert!(matches!(endings, Err(StoreError::Refused(_))), "{endings:?}");
     };
     fs::rename(&path, folder.path().join("away")).unwrap();
     gone(&store);
