@@ -121,6 +121,8 @@ fn protected(wanted: bool, protected: Option<bool>) -> Verdict {
 
 #[cfg(test)]
 mod tests {
+    use std::{ffi::OsString, os::unix::ffi::OsStringExt};
+
     use super::*;
     use crate::config::error::Place;
     use crate::config::yaml;
@@ -181,5 +183,19 @@ mod tests {
             |facts: &mut JobFacts| facts.project_path = Some("gitlab/infra/network/edge-router".into());
         assert_eq!(verdict("project: 'infra/**'", under), Verdict::Yes);
         assert_eq!(verdict("project: 'gitlab/infra/**'", under), Verdict::Yes);
+    }
+
+    #[test]
+    fn what_cannot_be_told_of_a_job_is_unknown_and_no_reason_to_pass_a_rule_over() {
+        assert!(matches!(verdict("ref: other", |facts| facts.git_ref = None), Verdict::Unknown("ref")));
+        assert!(matches!(verdict("job: other", |facts| facts.job_name = None), Verdict::Unknown("job")));
+    }
+
+    #[test]
+    fn an_environment_that_is_no_text_takes_no_job_out_of_its_rule() {
+        let value = OsString::from_vec(b"production\xff".to_vec());
+        let variables = JobVariables::from_environment([("CUSTOM_ENV_CI_ENVIRONMENT_NAME".into(), value)]);
+        let verdict = matcher("environment: 'production*'").verdict(&job().0, &variables);
+        assert_eq!(verdict, Verdict::Unknown("environment"));
     }
 }

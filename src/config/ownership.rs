@@ -94,7 +94,7 @@ pub(super) fn shared_name_is_forged(template: &Template, name: &str, facts: &Job
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::values::TOLD, *};
 
     fn template(text: &str) -> Template {
         Template::parse(text).unwrap()
@@ -132,6 +132,12 @@ mod tests {
             ["{X}", "deploy-{X}", "{X}/deploy", "{CI_SERVER_HOST}/{X}", "{CI_PROJECT_ID}/{CI_JOB_NAME}"]
         {
             assert!(check_shared(&template(text)).is_err(), "{text}");
+        }
+        // They are true, but who pushes a branch or names a job chooses them.
+        for told in TOLD {
+            for text in [format!("{{{told}}}/x"), format!("{{CI_SERVER_HOST}}/{{{told}|slug}}")] {
+                assert!(check_shared(&template(&text)).is_err(), "{text}");
+            }
         }
     }
 

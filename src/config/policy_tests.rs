@@ -210,3 +210,11 @@ fn a_job_that_does_not_say_who_it_is_gets_no_name() {
         assert_eq!(error, PolicyError::NoIdentity);
     }
 }
+
+#[test]
+fn a_shared_rule_is_not_passed_over_by_a_job_of_no_known_project() {
+    let text = "locks: [{ name: s, shared: true, projects: 'infra/**' }, { name: [] }]";
+    let nobody = JobFacts { project_path: None, project_full_path: None, ..facts() };
+    let error = decide(&config(text), &nobody, &JobVariables::default()).unwrap_err();
+    assert!(matches!(error, PolicyError::Untold { .. }), "{error}");
+}

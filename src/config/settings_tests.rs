@@ -140,8 +140,9 @@ fn an_error_in_a_rule_names_its_line_too() {
         ("{ name: OWN, match: { ref: '[a' } }", "f.yaml:2:", "the glob \"[a\" cannot be read"),
         ("{ name: OWN, match: { ref_protected: yes } }", "f.yaml:2:", "true or false"),
         ("{ name: OWN, opt_out: 1 }", "f.yaml:2:", "true or false"),
+        ("{ names: [MANY] }", "f.yaml:2:14: `names`", "at most 16 locks"),
     ] {
-        let rule = rule.replace("OWN", &format!("'{own}'"));
+        let rule = rule.replace("MANY", &["OWN"; 17].join(", ")).replace("OWN", &format!("'{own}'"));
         let error = error(&format!("locks:\n  - {rule}"));
         assert!(error.starts_with(start) && error.contains(part), "{rule}: {error}");
     }

@@ -161,6 +161,10 @@ mod tests {
                 .unwrap_err()
                 .contains("https://")
         );
+        for odd in ["http://", "https:///x", "http://a b", "http://a\\nb"] {
+            let error = read(&format!("dynamodb: {{ table: abc, endpoint_url: \"{odd}\" }}")).unwrap_err();
+            assert!(error.contains("is no address") && !error.contains('\n'), "{error}");
+        }
         assert!(read("dynamo").unwrap_err().contains("did you mean `dynamodb`?"));
         assert!(read("{ local: , dynamodb: { table: abc } }").unwrap_err().contains("keep one"));
         assert!(read("table: abc").unwrap_err().contains("under `dynamodb:`"));

@@ -18,7 +18,7 @@ const IDENTITY: &[&str] = &[
 ];
 
 /// The variables that are true, but whose text an author chooses (a job's name may be any text).
-const TOLD: &[&str] = &["CI_JOB_NAME", "CI_JOB_STAGE", "CI_COMMIT_REF_NAME", "CI_COMMIT_TAG"];
+pub(super) const TOLD: &[&str] = &["CI_JOB_NAME", "CI_JOB_STAGE", "CI_COMMIT_REF_NAME", "CI_COMMIT_TAG"];
 
 /// Whether nobody but GitLab decides what the variable holds.
 pub(super) fn is_identity(name: &str) -> bool {

@@ -261,6 +261,8 @@ fn a_lock_that_a_job_names_has_the_settings_of_the_rule_that_makes_its_name() {
     assert_eq!((lock("hardware").limit, lock("hardware").resources.len()), (Limit(2), 2));
     let made_up = lock("db");
     assert_eq!((made_up.limit, made_up.priority), (Limit(1), 1), "the limit is that of the rule's own lock");
+    let boards = decision(&rule("resources: [a, b, c]"), &[("PIPELINE_LOCK", "db")]).unwrap().locks.remove(0);
+    assert_eq!((boards.limit, boards.resources), (Limit(1), vec![]), "so are the resources");
     let unmatched = lock("else");
     assert_eq!((unmatched.limit, unmatched.priority), (Limit(1), 1), "that rule is not for this job");
 }

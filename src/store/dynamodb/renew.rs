@@ -64,3 +64,35 @@ impl Seen {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lock::{EpochMs, Limit, Owner, Request, Term};
+
+    fn request(n: u128) -> Request {
+        let token = Token::new(uuid::Uuid::from_u128(n));
+        let term = Term::Live { beat: Beat(0), lease: None };
+        Request { limit: Limit(9), ..Request::new(Owner::alone(token), token, term) }
+    }
+
+    #[test]
+    fn what_is_seen_of_a_hold_goes_with_it_and_moves_with_it() {
+        let [lock, other] = ["lock", "other"].map(|name| LockName::new(name).unwrap());
+        let (first, second) = (request(1), request(2));
+        let mut state = LockState::new(EpochMs(0));
+        for request in [&first, &second] {
+            state.request(request, true);
+        }
+        let seen = Seen::default();
+        for (name, token, index) in
+            [(&lock, first.token, 0), (&lock, second.token, 1), (&other, second.token, 5)]
+        {
+            seen.keep(name, token, index);
+        }
+        state.release(first.token);
+        seen.note(&lock, &state);
+        assert_eq!((seen.index(&lock, second.token), seen.index(&other, second.token)), (0, 5));
+        assert_eq!(seen.lock().len(), 2, "the first hold has ended");
+    }
+}

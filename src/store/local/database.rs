@@ -285,8 +285,11 @@ mod tests {
         };
         let later = EpochMs(0).plus(Duration::from_hours(31 * 24));
         database.record(&lock("other"), &ending(64), EpochMs(0)).unwrap();
+        database.record(&lock("old"), &ending(1), EpochMs(0)).unwrap();
         assert_eq!(names(&database), ["free", "held"], "it is not long");
+        assert_eq!(database.endings(&lock("old")).unwrap().len(), 1);
         database.record(&lock("other"), &ending(64), later).unwrap();
         assert_eq!(names(&database), ["held"]);
+        assert_eq!(database.endings(&lock("old")).unwrap(), [], "an ending goes likewise");
     }
 }

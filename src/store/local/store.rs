@@ -157,3 +157,32 @@ impl Store for LocalStore {
 fn is_live(state: &LockState, token: Token) -> bool {
     state.holder(token).is_some_and(|holder| matches!(holder.term, Term::Live { .. }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_that_is_not_done_in_time_may_be_done_later_and_a_read_is_asked_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = LocalStore::open(&folder.path().join("locks.db")).unwrap();
+        let (database, name, seed) = (store.database.clone(), LockName::new("a").unwrap(), EpochMs(1));
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+        let busy = database.lock().unwrap();
+        let (swap, read) = runtime.block_on(async {
+            let new = LockState::new(seed);
+            let swap = store.swap(&name, Expected::Free { seed }, &new);
+            let read = store.read(&name, Consistency::Strong);
+            let late = tokio::time::advance(DEADLINE * 2);
+            let (swap, read, ()) = tokio::join!(swap, read, late);
+            (swap, read)
+        });
+        assert!(matches!(swap, Err(StoreError::Unanswered(_))), "{swap:?}");
+        assert!(matches!(read, Err(StoreError::Unavailable(_))), "{read:?}");
+        drop(busy);
+        drop(runtime);
+        let done = database.lock().unwrap().read(&name).unwrap();
+        assert!(done.is_some(), "it was done in the end");
+    }
+}

@@ -184,3 +184,36 @@ fn system_error(connection: &Connection) -> Option<io::Error> {
     let errno = unsafe { ffi::sqlite3_system_errno(connection.handle()) };
     (errno != 0).then(|| io::Error::from_raw_os_error(errno))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is made of an error of SQLite's with this code, at this step.
+    fn at(step: Step, code: i32) -> StoreError {
+        let connection = Connection::open_in_memory().unwrap();
+        let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+        sqlite_trouble(Path::new("/tmp/locks.db"), step, &error, &connection)
+    }
+
+    #[test]
+    fn what_fails_at_the_end_mark_may_have_taken_effect_and_what_fails_before_has_not() {
+        for code in [ffi::SQLITE_IOERR, ffi::SQLITE_IOERR_FSYNC, ffi::SQLITE_INTERRUPT] {
+            assert!(matches!(at(Step::Commit, code), StoreError::Unanswered(_)), "{code}");
+            for step in [Step::Open, Step::Read, Step::Write] {
+                assert!(!matches!(at(step, code), StoreError::Unanswered(_)), "{code} at {step:?}");
+            }
+        }
+        assert!(matches!(at(Step::Write, ffi::SQLITE_IOERR), StoreError::Unavailable(_)));
+        assert!(matches!(at(Step::Write, ffi::SQLITE_INTERRUPT), StoreError::Refused(_)));
+    }
+
+    #[test]
+    fn a_full_disk_or_a_busy_file_passes_at_each_step() {
+        for step in [Step::Open, Step::Read, Step::Write, Step::Commit] {
+            for code in [ffi::SQLITE_FULL, ffi::SQLITE_BUSY, ffi::SQLITE_NOMEM] {
+                assert!(matches!(at(step, code), StoreError::Unavailable(_)), "{code} at {step:?}");
+            }
+        }
+    }
+}
