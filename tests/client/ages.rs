@@ -5,11 +5,11 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use pipeline_lock::{
     Client,
-    client::{AcquireError, AcquireOptions, Clock, HostClock},
-    lock::{EpochMs, Moment, Request},
+    client::{AcquireError, AcquireOptions, Clock, Given, HostClock, Parting},
+    lock::{EpochMs, Moment, Owner, Request, Term},
 };
 
-use crate::{in_time, moody::Moody, name, request, wait};
+use crate::{in_time, moody::Moody, name, request, request_of, wait};
 
 /// A host whose wall clock is wrong by so many seconds.
 #[derive(Debug)]
@@ -62,4 +62,20 @@ async fn a_right_clock_costs_no_request_more() {
     drop(hold);
     let wrong = Client::with_clock(store.clone(), Arc::new(Wrong(HOUR)), None);
     assert!(forcing(&wrong, Duration::from_secs(600)).await.is_err(), "nor does it force who is young");
+}
+
+#[tokio::test]
+async fn what_stands_for_a_pipeline_stands_by_the_stores_clock() {
+    let (store, right) = Moody::client();
+    let client = Client::with_clock(store.clone(), Arc::new(Wrong(-HOUR)), None);
+    let minute = Duration::from_secs(60);
+    let member = request_of(Owner::pipeline("gitlab.example", 1, 7), request().token);
+    let options = AcquireOptions { parting: Parting::Linger(minute), ..wait() };
+    let hold = client.acquire(&name(), member, options, |_| {}).await.unwrap();
+    let token = hold.token();
+    assert_eq!(hold.release().await.unwrap(), Given::Kept);
+    let state = right.look(&name()).await.unwrap().unwrap();
+    let Term::Static { until: Some(until) } = state.holder(token).unwrap().term else { panic!("{state:?}") };
+    let left = until.since(right.store().now());
+    assert!(left <= minute && left > minute / 2, "{left:?}");
 }

@@ -119,8 +119,10 @@ fn a_hold_whose_runtime_has_ended_is_lost_when_its_lease_ends() {
     let client = client();
     let lease = Duration::from_secs(10);
     let guard = runtime().block_on(lock("a").lease(lease).unwrap().acquire(&client)).unwrap();
+    let since = Instant::now();
     let loss = runtime().block_on(in_time("the loss", guard.lost(Duration::from_secs(9))));
     assert!(matches!(loss, Loss::Expiring { .. }), "{loss:?}");
+    assert!(since.elapsed() < Duration::from_secs(8), "it was told after {:?}", since.elapsed());
 }
 
 #[test]

@@ -8,8 +8,8 @@ use std::{
 use async_trait::async_trait;
 use pipeline_lock::{
     Client,
-    client::{AcquireError, AcquireOptions, Clock, Progress},
-    lock::{EpochMs, LockState, Map, Moment, Request, Term, Value},
+    client::{AcquireError, AcquireOptions, Clock, Progress, Wish},
+    lock::{EpochMs, LockName, LockState, Map, Moment, Request, Term, Value},
     store::{Expected, Store, StoreError, Swap},
 };
 
@@ -188,4 +188,58 @@ async fn who_was_throttled_looks_less_often_for_a_while() {
     .await;
     // Two minutes: a head looks every two seconds otherwise.
     assert!(after > before && after - before < 20, "{} looks", after - before);
+}
+
+#[tokio::test]
+async fn who_drops_a_hold_or_lets_it_go_renews_it_no_more() {
+    for lets_go in [false, true] {
+        let (store, _) = Moody::client();
+        let clock = Arc::new(Rush(Mutex::new(Moment(Duration::ZERO))));
+        let client = Client::with_clock(store.clone(), clock, None);
+        let hold = client.acquire(&name(), request(), AcquireOptions::waiting(HOUR), |_| {}).await.unwrap();
+        crate::in_time("renewals", async {
+            while store.requests() < 5 {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        if lets_go {
+            drop(hold.let_go())
+        } else {
+            drop(hold)
+        }
+        let before = store.requests();
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(store.requests(), before, "nobody holds it any more");
+    }
+}
+
+#[tokio::test]
+async fn the_time_to_wait_for_several_locks_counts_for_all_of_them() {
+    let (store, _) = Moody::client();
+    let clock = Arc::new(Rush(Mutex::new(Moment(Duration::ZERO))));
+    let client = Client::with_clock(store.clone(), clock, None);
+    let lock = |name: &str| LockName::new(name).unwrap();
+    let forever = Request { term: Term::Static { until: None }, ..request() };
+    for name in ["a", "b"] {
+        client.acquire(&lock(name), forever.clone(), AcquireOptions::default(), |_| {}).await.unwrap();
+    }
+    let releasing = client.clone();
+    tokio::spawn(async move {
+        while releasing.look(&lock("a")).await.unwrap().is_none_or(|state| state.queue.is_empty()) {
+            tokio::task::yield_now().await;
+        }
+        releasing.withdraw(&lock("a"), forever.token).await.unwrap();
+    });
+    // Nothing is renewed meanwhile, which would take its time.
+    let asked = Request { term: Term::Static { until: None }, ..request() };
+    let wish = |name: &&str| {
+        let options = AcquireOptions::waiting(HOUR);
+        Wish { name: lock(name), request: asked.clone(), options }
+    };
+    let got = client.acquire_all(["a", "b"].iter().map(wish).collect(), |_| {}).await;
+    let Some(AcquireError::TimedOut { name, waited, .. }) = got.failure else { panic!("{got:?}") };
+    assert!(name == lock("b") && waited < HOUR, "{waited:?} for lock {name} alone");
 }

@@ -3,8 +3,10 @@
 mod ages;
 mod guards;
 mod history;
+mod left_behind;
 mod long_waits;
 mod moody;
+mod others;
 mod several;
 
 use std::time::Duration;

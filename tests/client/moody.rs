@@ -23,6 +23,8 @@ pub enum Mood {
     Well,
     /// Writes are swallowed and not answered; they can be delivered late.
     HangingWrites,
+    /// Writes are lost on their way, as far as anybody knows; they can be delivered late.
+    LosingWrites,
     /// Everything is refused.
     Refusing,
     /// It can't be reached.
@@ -128,13 +130,17 @@ impl Store for Moody {
         expected: Expected<'_>,
         new: &LockState,
     ) -> Result<Swap, StoreError> {
-        if self.ask()? == Mood::HangingWrites {
+        let mood = self.ask()?;
+        if matches!(mood, Mood::HangingWrites | Mood::LosingWrites) {
             let before = match expected {
                 Expected::This(state) => Some(state.clone()),
                 Expected::Free { .. } => None,
             };
             self.late.lock().unwrap().push((name.clone(), before, new.clone()));
             self.written.notify_one();
+            if mood == Mood::LosingWrites {
+                return Err(StoreError::Unanswered("no reply".into()));
+            }
             std::future::pending::<()>().await;
         }
         self.inner.swap(name, expected, new).await
