@@ -30,6 +30,8 @@ where
             runtime.block_on(async { timeout(time, attempt).await }).ok()?.ok()
         });
         runtime.block_on(async { afterwards().await });
+        // A request of the local store may hang on its thread: a drop of the runtime would wait for that.
+        runtime.shutdown_background();
         done
     };
     thread::scope(|scope| {

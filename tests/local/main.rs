@@ -2,5 +2,6 @@
 
 mod disks;
 mod files;
+mod guards;
 mod processes;
 mod support;
