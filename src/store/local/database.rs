@@ -288,6 +288,8 @@ mod tests {
         database.record(&lock("old"), &ending(1), EpochMs(0)).unwrap();
         assert_eq!(names(&database), ["free", "held"], "it is not long");
         assert_eq!(database.endings(&lock("old")).unwrap().len(), 1);
+        let damaged = "INSERT INTO locks (name, rev, document) VALUES ('damaged', 1, 'no JSON')";
+        database.connection.execute(damaged, []).unwrap();
         database.record(&lock("other"), &ending(64), later).unwrap();
         assert_eq!(names(&database), ["held"]);
         assert_eq!(database.endings(&lock("old")).unwrap(), [], "an ending goes likewise");

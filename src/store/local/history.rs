@@ -20,7 +20,9 @@ const IS_THERE: &str = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND nam
 const WRITE: &str = "INSERT OR REPLACE INTO history (name, place, expires, ending) VALUES (?1, ?2, ?3, ?4)";
 const TIDY: &str = "DELETE FROM history WHERE expires < ?1";
 /// As DynamoDB's time-to-live does it. All documents are read for that, so it is done for a few of the endings.
-const TIDY_LOCKS: &str = "DELETE FROM locks WHERE CAST(document ->> '$.ExpiresAt.N' AS INTEGER) < ?1";
+/// (A document that something else damaged is left to whoever asks for its lock.)
+const TIDY_LOCKS: &str = "DELETE FROM locks
+    WHERE CASE WHEN json_valid(document) THEN CAST(document ->> '$.ExpiresAt.N' AS INTEGER) < ?1 END";
 const READ: &str = "SELECT ending FROM history WHERE name = ?1";
 
 /// Writes an ending to its place, over what is there. Nothing is synced: a power cut may take it back.
