@@ -460,7 +460,7 @@ impl<'a, F: FnMut(Progress) + Send> Acquire<'a, F> {
         }
     }
 
-    /// The wait limit is reached: leaves the queue, unless the lock was granted at the last moment.
+    /// The wait limit is reached: leaves the queue, and gives back what may have been granted at the last moment.
     async fn give_up(&self, state: &LockState) -> Result<Step, AcquireError> {
         self.client.withdraw(self.name, self.request.token).await.map_err(|e| self.store_error(e.error))?;
         Err(AcquireError::TimedOut {

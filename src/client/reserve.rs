@@ -47,7 +47,7 @@ impl Client {
         let until = wanted.lasting.map(|lasting| self.store.now().plus(lasting));
         let request = Request {
             who: wanted.who.clone(),
-            since: self.clock.wall(),
+            since: self.store.now(),
             ..Request::new(Owner::reservation(&wanted.who.user), wanted.token, Term::Static { until })
         };
         let (mut replaced, mut was_unanswered) = (None, false);

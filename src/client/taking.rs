@@ -84,12 +84,12 @@ impl Pending {
         Guard::new(self.client.clone(), hold, self.staying.clone(), resources)
     }
 
-    /// Takes in that the request has failed: only an error of the store, or a write that nobody answered, leaves
-    /// something to be looked for.
+    /// Takes in that the request has failed: only an error of the store, a write that nobody answered, or a lock that
+    /// was tried and not put back leaves something to be looked for.
     fn failed(&mut self, error: AcquireError) -> AcquireError {
         let is_open = error.leaves_it_open();
         let (client, token) = (&self.client, self.token);
-        self.names.retain(|name| is_open || client.is_unsettled(name, token));
+        self.names.retain(|name| is_open || client.may_have_left(name, token));
         error
     }
 }

@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use pipeline_lock::{
     Client,
-    client::{AcquireError, AcquireOptions, Clock, Given, HostClock, Parting},
-    lock::{EpochMs, Moment, Owner, Request, Term},
+    client::{AcquireError, AcquireOptions, Clock, Given, HostClock, Parting, Reservation},
+    lock::{EpochMs, Moment, Owner, Request, Term, Who},
 };
 
 use crate::{in_time, moody::Moody, name, request, request_of, wait};
@@ -78,4 +78,15 @@ async fn what_stands_for_a_pipeline_stands_by_the_stores_clock() {
     let Term::Static { until: Some(until) } = state.holder(token).unwrap().term else { panic!("{state:?}") };
     let left = until.since(right.store().now());
     assert!(left <= minute && left > minute / 2, "{left:?}");
+}
+
+#[tokio::test]
+async fn a_reservation_is_as_old_as_the_store_says() {
+    let (store, right) = Moody::client();
+    let client = Client::with_clock(store.clone(), Arc::new(Wrong(2 * HOUR)), None);
+    let token = request().token;
+    let wanted = Reservation { token, who: Who::default(), reason: String::new(), lasting: None };
+    let state = client.reserve(&name(), &wanted).await.unwrap().state;
+    let since = state.holder(token).unwrap().since;
+    assert!(since.since(right.store().now()) < Duration::from_secs(5), "{since}");
 }

@@ -4,7 +4,7 @@
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use pipeline_lock::{
-    AcquireError, Client, Lock, Progress,
+    AcquireError, Client, Lock, Locks, Progress,
     client::{Found, Here},
     lock::{LockName, Token},
 };
@@ -167,5 +167,29 @@ async fn a_request_that_could_not_leave_the_queue_counts_as_dead() {
     assert!(matches!(found, Found::Buried(_)), "{found:?}");
     drop(found);
     store.set(Mood::Well);
+    held.release().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_was_tried_and_could_not_be_put_back_is_given_back_when_the_request_fails() {
+    let (store, client) = Moody::client();
+    let held = lock().acquire(&client).await.unwrap();
+    store.set(Mood::Clinging);
+    let well = |news| {
+        if let Progress::Waiting(_) = news {
+            store.set(Mood::Well);
+        }
+    };
+    let wait = Duration::from_millis(500);
+    let both = Locks::new(["a", "b"].map(|name| Lock::new(name).unwrap().wait(wait))).unwrap();
+    let over = in_time("waiting", both.acquire_with(&client, well)).await;
+    assert!(matches!(over, Err(AcquireError::TimedOut { .. })), "{over:?}");
+    let b = LockName::new("b").unwrap();
+    in_time("what was tried to go", async {
+        while !client.look(&b).await.unwrap().unwrap().holders.is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
     held.release().await.unwrap();
 }

@@ -25,6 +25,8 @@ pub enum Mood {
     HangingWrites,
     /// Writes are lost on their way, as far as anybody knows; they can be delivered late.
     LosingWrites,
+    /// No hold may be given back.
+    Clinging,
     /// Everything is refused.
     Refusing,
     /// It can't be reached.
@@ -131,6 +133,11 @@ impl Store for Moody {
         new: &LockState,
     ) -> Result<Swap, StoreError> {
         let mood = self.ask()?;
+        if let (Mood::Clinging, Expected::This(before)) = (mood, expected)
+            && before.holders.iter().any(|h| new.holder(h.token).is_none())
+        {
+            return Err(StoreError::Refused("what you have you keep".into()));
+        }
         if matches!(mood, Mood::HangingWrites | Mood::LosingWrites) {
             let before = match expected {
                 Expected::This(state) => Some(state.clone()),
