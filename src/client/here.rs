@@ -292,7 +292,10 @@ impl Graves {
 
 #[cfg(test)]
 mod tests {
-    use std::process::Command;
+    use std::{
+        process::Command,
+        sync::atomic::{AtomicBool, Ordering},
+    };
 
     use super::*;
     use crate::host::process::Pid;
@@ -365,5 +368,19 @@ mod tests {
         assert_eq!(graves.look(&free, me, at(100)).await, []);
         assert_eq!(graves.look(&held, me, at(140)).await, []);
         assert_eq!(graves.look(&held, me, at(200)).await, [holder.token]);
+    }
+
+    #[test]
+    fn a_hold_stands_until_what_is_to_be_done_for_its_dead_holder_is_done() {
+        let place = tempfile::tempdir().unwrap();
+        let is_done = Arc::new(AtomicBool::new(false));
+        let told = is_done.clone();
+        let rites = Rites::new(move |_| told.load(Ordering::SeqCst));
+        let here = Here::open(place.path()).unwrap().with_rites(rites);
+        let token = request(1).token;
+        drop(here.claim(token, &Record::of_this_process(None)).unwrap());
+        assert!(matches!(here.bury(token), Found::Alive));
+        is_done.store(true, Ordering::SeqCst);
+        assert!(matches!(here.bury(token), Found::Buried(_)));
     }
 }
