@@ -6,9 +6,14 @@ use aws_sdk_dynamodb::types::{
     AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
     TimeToLiveSpecification, TimeToLiveStatus,
 };
-use pipeline_lock::store::{Consistency, DynamoDbStore, Store, StoreError, TableCreation, create_table};
+use pipeline_lock::store::{
+    Consistency, DynamoDbSettings, DynamoDbStore, Store, StoreError, TableCreation, create_table,
+};
 
-use crate::support::{Table, settings};
+use crate::{
+    harness::{Fault, Proxy, endpoint},
+    support::{Table, settings},
+};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -25,6 +30,15 @@ async fn a_table_is_created_with_time_to_live_and_creating_it_again_does_no_harm
 #[tokio::test]
 async fn a_new_table_is_reported_as_created() {
     assert_eq!(create_table(&settings(), SOON).await.unwrap(), TableCreation::Created);
+}
+
+#[tokio::test]
+async fn a_table_whose_creation_was_not_answered_is_created_all_the_same() {
+    let proxy = Proxy::to(&endpoint());
+    proxy.once(&[], Fault::lost_reply());
+    let settings = DynamoDbSettings { endpoint_url: Some(proxy.url.clone()), ..settings() };
+    assert_eq!(create_table(&settings, SOON).await.unwrap(), TableCreation::Created);
+    assert_eq!(proxy.hits(), 1);
 }
 
 #[tokio::test]

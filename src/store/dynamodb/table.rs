@@ -27,6 +27,9 @@ const EXPIRY: &str = "ExpiresAt";
 /// Between two looks at a table that is not ready.
 const LOOK: Duration = Duration::from_millis(500);
 
+/// How often a table is asked for once more when nobody has answered.
+const MORE_TRIES: u32 = 2;
+
 /// What became of a request for a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TableCreation {
@@ -65,12 +68,21 @@ async fn create(client: &Client, place: &Place) -> Result<TableCreation, StoreEr
         .billing_mode(BillingMode::PayPerRequest)
         .key_schema(key.map_err(|error| StoreError::Refused(error.to_string()))?)
         .attribute_definitions(kind.map_err(|error| StoreError::Refused(error.to_string()))?);
-    match request.send().await {
-        Ok(_) => Ok(TableCreation::Created),
-        Err(error) => match error.as_service_error() {
-            Some(CreateTableError::ResourceInUseException(_)) => Ok(TableCreation::WasThere),
-            _ => Err(explain(place, "CreateTable", &error)),
-        },
+    let mut unanswered = 0;
+    loop {
+        let error = match request.clone().send().await {
+            Ok(_) => return Ok(TableCreation::Created),
+            Err(error) => error,
+        };
+        match (error.as_service_error(), explain(place, "CreateTable", &error)) {
+            // Made by the request before, as far as can be told.
+            (Some(CreateTableError::ResourceInUseException(_)), _) if unanswered > 0 => {
+                return Ok(TableCreation::Created);
+            }
+            (Some(CreateTableError::ResourceInUseException(_)), _) => return Ok(TableCreation::WasThere),
+            (_, StoreError::Unanswered(_)) if unanswered < MORE_TRIES => unanswered += 1,
+            (_, error) => return Err(error),
+        }
     }
 }
 
