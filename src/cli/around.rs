@@ -5,17 +5,13 @@ use std::{env, iter};
 
 use tracing::debug;
 
-use super::here_job::HereJob;
+use super::{here_job::HereJob, variables::AROUND};
 use crate::{
     client::{CLEANUP_MARK, Client, MARKER},
     config::WantedLock,
     lock::{Holder, LockName, LockState, Owner, Term, Token},
     store::Consistency,
 };
-
-/// The environment variable that has the tokens around an `exec` and that it does not have by [`MARKER`], innermost
-/// first.
-pub const AROUND: &str = "PIPELINE_LOCK_AROUND";
 
 /// Whether the hold of an `acquire` of the same job counts as one around this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,10 +15,11 @@ use uuid::Uuid;
 use super::{
     Exit,
     args::ExecArgs,
-    around::{AROUND, Around, Counts},
+    around::{Around, Counts},
     here_job::{HereJob, who_outside},
     main::runtime,
     store_args::StoreArgs,
+    variables::AROUND,
     wanted::wanted,
 };
 use crate::{

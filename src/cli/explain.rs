@@ -5,12 +5,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 use anyhow::Context;
 use serde_json::{Value, json};
 
-use super::{
-    Exit,
-    args::ExplainArgs,
-    exit::Usage,
-    here_job::{HereJob, own_variables},
-};
+use super::{Exit, args::ExplainArgs, exit::Usage, here_job::HereJob, variables::own_variables};
 use crate::{
     config::{Config, JobFacts},
     report::{self, clean},

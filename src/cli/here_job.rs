@@ -1,12 +1,11 @@
 //! The CI job that a command is called from, as its own environment tells it. That is the caller's word about
 //! itself: it names locks on the command line, and decides nothing that others rely on.
 
-use std::{collections::BTreeMap, env, ffi::OsString};
+use std::{collections::BTreeMap, env};
 
-use super::around::AROUND;
+use super::variables::own_variables;
 use crate::{
-    client::MARKER,
-    config::{Config, Decision, JobFacts, JobVariables, PolicyError, TOLD, asked_parent, decide},
+    config::{Config, Decision, JobFacts, JobVariables, PolicyError, asked_parent, decide},
     host::clock::hostname,
     lock::{Owner, Who},
 };
@@ -97,17 +96,6 @@ impl HereJob {
             host: hostname(),
         }
     }
-}
-
-/// What this process may have of ours and the job's author did not set to ask for anything.
-const NOT_ASKED: &[&str] = &[MARKER, AROUND, "PIPELINE_LOCK_CONFIG", "PIPELINE_LOCK_LOG"];
-
-/// This process's variables as the job's, but for those that are no text: none of GitLab's is one of them.
-pub fn own_variables() -> BTreeMap<String, String> {
-    let text =
-        |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
-    let is_asked = |name: &String| !TOLD.contains(&name.as_str()) && !NOT_ASKED.contains(&name.as_str());
-    env::vars_os().filter_map(text).filter(|(name, _)| is_asked(name)).collect()
 }
 
 /// Who calls, when it is no job.

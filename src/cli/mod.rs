@@ -25,6 +25,7 @@ mod store_args;
 mod table;
 mod try_job;
 mod unlock;
+mod variables;
 mod wanted;
 mod watch;
 
