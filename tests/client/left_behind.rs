@@ -59,16 +59,20 @@ fn runtime() -> Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
+/// The store does well again as soon as its trouble is told.
+fn well_again(store: &Moody) -> impl Fn(Progress) + Send + Sync {
+    |news| {
+        if let Progress::Trouble { .. } = news {
+            store.set(Mood::Well);
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_write_that_comes_after_the_guard_was_released_is_taken_back() {
     let (store, client) = Moody::client();
     store.set(Mood::LosingWrites);
-    let well = |news| {
-        if let Progress::Trouble { .. } = news {
-            store.set(Mood::Well);
-        }
-    };
-    let guard = in_time("acquiring", lock().acquire_with(&client, well)).await.unwrap();
+    let guard = in_time("acquiring", lock().acquire_with(&client, well_again(&store))).await.unwrap();
     guard.release().await.unwrap();
     store.deliver_late().await;
     assert_eq!(stands(&client).await, (1, 0), "the lost write took effect");
@@ -80,13 +84,8 @@ async fn a_write_that_comes_after_the_wait_was_over_is_taken_back() {
     let (store, client) = Moody::client();
     let held = lock().acquire(&client).await.unwrap();
     store.set(Mood::LosingWrites);
-    let well = |news| {
-        if let Progress::Trouble { .. } = news {
-            store.set(Mood::Well);
-        }
-    };
     let short = lock().wait(Duration::from_millis(500));
-    let over = in_time("waiting", short.acquire_with(&client, well)).await;
+    let over = in_time("waiting", short.acquire_with(&client, well_again(&store))).await;
     assert!(matches!(over, Err(AcquireError::TimedOut { .. })), "{over:?}");
     held.release().await.unwrap();
     store.deliver_late().await;

@@ -8,6 +8,7 @@ use pipeline_lock::{
     lock::{LockName, Owner, Request, Token},
     store::MemoryStore,
 };
+use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use crate::{
@@ -174,13 +175,7 @@ async fn a_name_behind_one_that_the_pipeline_holds_is_waited_for() {
         let beside = AcquireOptions { beside: vec![member_of(1).owner], ..AcquireOptions::waiting(SOON) };
         acquire(&waiting, "x", member_of(1), beside).await
     });
-    in_time("the wait", async {
-        while client.look(&lock("x")).await.unwrap().is_none_or(|state| state.queue.is_empty()) {
-            assert!(!second.is_finished(), "it was only tried");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    })
-    .await;
+    until_it_waits(&client, "x", &second).await;
     foreign.release().await.unwrap();
     second.await.unwrap().expect("it has its turn");
     drop(own);
@@ -196,6 +191,17 @@ async fn who_cannot_be_told_of_all_locks_waits_like_anyone() {
     waits_in(Mood::Overwhelmed).await;
 }
 
+/// Waits until `name` has a waiter; `request` is to be it.
+async fn until_it_waits<T>(client: &Client, name: &str, request: &JoinHandle<T>) {
+    in_time("the wait", async {
+        while client.look(&lock(name)).await.unwrap().is_none_or(|state| state.queue.is_empty()) {
+            assert!(!request.is_finished(), "it was only tried, or gave up");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+}
+
 async fn waits_in(mood: Mood) {
     let (store, client) = Moody::client();
     store.set(mood);
@@ -205,13 +211,7 @@ async fn waits_in(mood: Mood) {
         let options = AcquireOptions { beside: vec![member_of(1).owner], ..AcquireOptions::waiting(SOON) };
         acquire(&waiting, "a", alone(), options).await
     });
-    in_time("the wait", async {
-        while client.look(&lock("a")).await.unwrap().is_none_or(|state| state.queue.is_empty()) {
-            assert!(!second.is_finished(), "it gave up");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    })
-    .await;
+    until_it_waits(&client, "a", &second).await;
     foreign.release().await.unwrap();
     second.await.unwrap().expect("it has its turn");
 }
