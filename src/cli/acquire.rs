@@ -181,9 +181,9 @@ impl Taking<'_> {
 
     /// Gives back what was got, and what is on its way. A note of it may stay: it names somebody who holds nothing.
     async fn give_all_back(&self, log: &mut Log) -> anyhow::Result<()> {
-        self.withdraw().await?;
+        let withdrawn = self.withdraw().await;
         self.take_back_late(log).await;
-        Ok(())
+        Ok(withdrawn?)
     }
 
     async fn withdraw(&self) -> Result<(), ReleaseError> {

@@ -22,9 +22,9 @@ pub(super) const PARENT: &str = "PIPELINE_LOCK_PARENT";
 
 pub(super) const OURS: &[&str] = &[NAMES, WAIT, MODE, PRIORITY, SCOPE, ON_TIMEOUT, RELEASE, PARENT];
 
-/// What a job's script is told of its locks, so that nobody asks by these.
-pub const TOLD: &[&str] =
-    &["PIPELINE_LOCK_NAME", "PIPELINE_LOCK_FENCE", "PIPELINE_LOCK_SLOT", "PIPELINE_LOCK_RESOURCE"];
+/// Where a job's script finds what it has got: names, fences, slots and resources. Nobody asks by these.
+pub const FOR_SCRIPTS: [&str; 4] =
+    ["PIPELINE_LOCK_NAME", "PIPELINE_LOCK_FENCE", "PIPELINE_LOCK_SLOT", "PIPELINE_LOCK_RESOURCE"];
 
 /// What the job asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -144,7 +144,7 @@ fn note(variable: &str) -> Option<String> {
     if OURS.contains(&variable) || !variable[NAMES.len()..].starts_with('_') {
         return None;
     }
-    if TOLD.contains(&variable) {
+    if FOR_SCRIPTS.contains(&variable) {
         return Some(format!(
             "the variable {variable} has no effect: the job's script finds there what it got; {NAMES} asks for locks"
         ));

@@ -3,6 +3,9 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+/// The variable that names the configuration's file.
+pub const CONFIG_VARIABLE: &str = "PIPELINE_LOCK_CONFIG";
+
 /// What the search for the file and the defaults of folders depend on.
 #[derive(Clone, Debug, Default)]
 pub struct Environment {
@@ -21,7 +24,7 @@ impl Environment {
     pub fn of_process() -> Self {
         let path = |name| std::env::var_os(name).map(PathBuf::from);
         Self {
-            config: std::env::var_os("PIPELINE_LOCK_CONFIG"),
+            config: std::env::var_os(CONFIG_VARIABLE),
             home: path("HOME"),
             state_home: path("XDG_STATE_HOME"),
             root: rustix::process::geteuid().is_root(),

@@ -48,11 +48,11 @@ mod wanted_tests;
 mod words;
 mod yaml;
 
-pub use ask::{TOLD, asked_parent};
+pub use ask::{FOR_SCRIPTS, asked_parent};
 pub use decision::{Decision, Origin, Origins, PassedOver, WantedLock};
 pub use driver::{Driver, DriverCommand};
 pub use duration::{DurationError, parse_duration, show_duration};
-pub use environment::Environment;
+pub use environment::{CONFIG_VARIABLE, Environment};
 pub use error::{ConfigError, NamedBy, Place, Problem};
 pub use explain::{
     ExplainedLine, ExplainedLock, ExplainedOrigin, ExplainedPass, ExplainedRule, ExplainedSetting,

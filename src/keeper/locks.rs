@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     client::{AcquireError, AcquireOptions, Client, Hold, Progress, Several, Wish, live_term},
-    config::OnTimeout,
+    config::{FOR_SCRIPTS, OnTimeout},
     lock::Request,
 };
 
@@ -86,13 +86,14 @@ pub(super) fn variables(holds: &[Hold], wishes: &[LockWish]) -> Vec<(&'static st
     let joined = |one: &dyn Fn(&Hold) -> String| holds.iter().map(one).collect::<Vec<_>>().join(",");
     let resource =
         |hold: &Hold| wish_of(hold, wishes).and_then(|wish| wish.resource(hold.slot())).unwrap_or_default();
+    let [name, fence, slot, resources] = FOR_SCRIPTS;
     let mut variables = vec![
-        ("PIPELINE_LOCK_NAME", joined(&|hold| hold.name().to_string())),
-        ("PIPELINE_LOCK_FENCE", joined(&|hold| hold.fence().to_string())),
-        ("PIPELINE_LOCK_SLOT", joined(&|hold| hold.slot().to_string())),
+        (name, joined(&|hold| hold.name().to_string())),
+        (fence, joined(&|hold| hold.fence().to_string())),
+        (slot, joined(&|hold| hold.slot().to_string())),
     ];
     if holds.iter().any(|hold| !resource(hold).is_empty()) {
-        variables.push(("PIPELINE_LOCK_RESOURCE", joined(&|hold| resource(hold).to_owned())));
+        variables.push((resources, joined(&|hold| resource(hold).to_owned())));
     }
     variables
 }

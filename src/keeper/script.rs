@@ -127,10 +127,10 @@ pub fn start(
         let dir = block.dir.display();
         let is_dir = block.dir.is_dir();
         let kind = if is_dir { error.kind() } else { io::ErrorKind::NotADirectory };
-        let hint = if kind == io::ErrorKind::NotFound {
-            "; is it installed, and on the PATH of this command's caller?"
-        } else {
-            ""
+        let hint = match kind {
+            io::ErrorKind::NotFound if launch.in_session => "; is it installed, and on your PATH?",
+            io::ErrorKind::NotFound => "; is it installed, and on the runner's PATH?",
+            _ => "",
         };
         io::Error::new(kind, format!("`{program}` can't be started in {dir}: {error}{hint}"))
     })?;
