@@ -83,11 +83,13 @@ pub fn named(who: &Who) -> String {
     if who.pipeline != 0 {
         parts.push(format!("pipeline #{}", who.pipeline));
     }
-    if !who.user.is_empty() {
-        // A job has a page that tells where it runs; a shell has none.
-        let is_shell = who.job_id == 0 && !who.host.is_empty();
-        let place = if is_shell { format!(" on {}", clean(&who.host)) } else { String::new() };
-        parts.push(format!("by {}{place}", clean(&who.user)));
+    // A job has a page that tells where it runs; a shell has none.
+    let is_shell = who.job_id == 0 && !who.host.is_empty();
+    match (who.user.as_str(), is_shell) {
+        ("", true) if !parts.is_empty() => parts.push(format!("on {}", clean(&who.host))),
+        ("", _) => {}
+        (user, true) => parts.push(format!("by {} on {}", clean(user), clean(&who.host))),
+        (user, false) => parts.push(format!("by {}", clean(user))),
     }
     if !who.url.is_empty() {
         parts.push(clean(&who.url).into_owned());
@@ -150,6 +152,7 @@ mod tests {
     fn who_is_no_job_is_told_with_the_host() {
         let who = Who { job: "acquire".into(), user: "mara".into(), host: "ops-1".into(), ..Who::default() };
         assert_eq!(named(&who), "job acquire, by mara on ops-1");
+        assert_eq!(named(&Who { user: String::new(), ..who.clone() }), "job acquire, on ops-1");
         assert_eq!(named(&Who { job_id: 7, ..who }), "job acquire #7, by mara");
     }
 
