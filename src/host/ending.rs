@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::clock::{BootTime, sleep_until};
 use super::process::{ProcId, Signal};
+use super::subreaper::kill_children;
 use super::tree::{JobTree, log_blindness, send};
 
 /// The names of how many processes are kept for the report.
@@ -15,6 +16,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(2);
 
 /// The longest pause between two looks.
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+
+/// How often in a row those are killed who are there for too short a time to be seen.
+const CHASE: u32 = 200;
 
 /// How long a job's processes are given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +40,7 @@ pub struct Ended {
     pub killed: bool,
     /// Those that still live after `kill_limit`.
     pub left: Vec<ProcId>,
-    /// Whether there was no way to look who lives, at the end.
+    /// Whether there was no way to look who lives, at the end, or somebody was there who could not be seen.
     pub blind: bool,
 }
 
@@ -145,12 +149,19 @@ impl Ending {
             tracing::debug!(path = %cgroup.path().display(), %error, "the job's cgroup can't be killed as a whole");
         }
         send(&self.left, Signal::KILL);
+        if self.left.is_empty()
+            && self.tree.is_below_me()
+            && let Err(error) = kill_children(CHASE)
+        {
+            tracing::debug!(%error, "who can't be seen can't be killed either");
+        }
     }
 
     /// Looks who lives. Where that is not possible, who was seen last is taken to live on.
     fn look(&mut self) {
         let living = self.tree.living().inspect_err(log_blindness);
-        self.blind = living.is_err();
+        let hides = || self.tree.hides_somebody().inspect_err(log_blindness).unwrap_or(true);
+        self.blind = living.as_ref().map_or(true, |living| living.is_empty() && hides());
         self.left = living.unwrap_or_else(|_| std::mem::take(&mut self.left));
         for id in &self.left {
             let named = self.seen.len() < NAMES;

@@ -1,11 +1,13 @@
 //! Being the parent of last resort for all that one's children start, and reaping what ends.
 
-use std::io;
+use std::fs::{self, DirEntry, File};
+use std::io::{self, Read, Seek};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
 use rustix::process::{
-    WaitId, WaitIdOptions, WaitOptions, child_subreaper, set_child_subreaper, wait, waitid,
+    Signal, WaitId, WaitIdOptions, WaitOptions, child_subreaper, kill_process, set_child_subreaper, wait,
+    waitid,
 };
 
 use super::process::Pid;
@@ -52,11 +54,42 @@ pub fn reap() -> Reaped {
     }
 }
 
+/// Whether this process is the child subreaper.
+#[must_use]
+pub fn is_subreaper() -> bool {
+    matches!(child_subreaper(), Ok(Some(_)))
+}
+
 /// Whether it is certain, without a look at `/proc`, that no descendant of this process lives: it is the child
 /// subreaper, and has no child. It must have become so before its first child was started.
 #[must_use]
 pub fn is_alone() -> bool {
-    matches!(child_subreaper(), Ok(Some(_))) && !has_children()
+    is_subreaper() && !has_children()
+}
+
+/// Kills every child of this process, `rounds` times: what a child starts and leaves becomes a child as well. Much quicker
+/// than a look through `/proc`, so that it gets hold of one that ends as soon as it has started the next. To be called
+/// by the thread that reaps, as the id of a child is its own until it is reaped.
+///
+/// # Errors
+/// Where the kernel tells no children (`CONFIG_PROC_CHILDREN`), or there are too many open files.
+pub fn kill_children(rounds: u32) -> io::Result<()> {
+    let open = |thread: io::Result<DirEntry>| File::open(thread?.path().join("children"));
+    let lists = fs::read_dir("/proc/self/task")?.map(open).collect::<io::Result<Vec<File>>>()?;
+    let mut text = String::new();
+    for _ in 0..rounds {
+        for mut list in &lists {
+            text.clear();
+            list.rewind()?;
+            list.read_to_string(&mut text)?;
+            // The last one is the youngest.
+            let pids = text.split_ascii_whitespace().rev().filter_map(|pid| pid.parse().ok());
+            for pid in pids.filter_map(Pid::new) {
+                let _ = kill_process(pid.into(), Signal::KILL);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Whether this process has a child at all, also one that has ended and is not reaped. Reaps none.

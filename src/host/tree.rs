@@ -6,7 +6,7 @@ use std::io;
 use super::cgroup::Cgroup;
 use super::process::{Pid, ProcId, Signal};
 use super::scan::{descendants, with_marker};
-use super::subreaper::is_alone;
+use super::subreaper::{has_children, is_alone, is_subreaper};
 
 /// How many rounds of stopping a fork storm gets before what is found so far has to do.
 const STOP_ROUNDS: usize = 50;
@@ -52,7 +52,23 @@ impl JobTree {
     /// Whether a look has shown that none of the job's processes lives. Where there is no way to look it is not over.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        self.living().inspect_err(log_blindness).is_ok_and(|living| living.is_empty())
+        let is_over = self.living().and_then(|living| Ok(living.is_empty() && !self.hides_somebody()?));
+        is_over.inspect_err(log_blindness).unwrap_or(false)
+    }
+
+    /// Whether somebody lives whom a look may have missed, by what the kernel counts itself: who starts a successor and
+    /// ends, again and again, is gone each time before anybody has read its id in a list.
+    ///
+    /// # Errors
+    /// As for [`JobTree::living`].
+    pub(super) fn hides_somebody(&self) -> io::Result<bool> {
+        Ok((self.is_below_me() && has_children())
+            || self.cgroup.as_ref().map(Cgroup::is_populated).transpose()?.unwrap_or(false))
+    }
+
+    /// Whether all that descends from this process is the job's, and comes to this process when its parents end.
+    pub(super) fn is_below_me(&self) -> bool {
+        self.root.is_some_and(|root| root.pid == Pid::me()) && is_subreaper()
     }
 
     /// Sends `signal` to all that live now. Tells how many it reached.

@@ -1,6 +1,12 @@
 //! What a job leaves behind lives on over its stages, and is gone before the next job has the lock.
 
-use std::time::{Duration, Instant};
+use std::{
+    fs::File,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use rustix::fs::{FlockOperation, flock};
 
 use crate::{
     harness::{Attempt, Host, Process, Stage, eventually},
@@ -119,4 +125,35 @@ fn a_fork_storm_is_ended_by_cleanup() {
     job.finish();
     assert!(started.elapsed() < Duration::from_secs(8), "it took {:?}", started.elapsed());
     host.is_clean_soon();
+}
+
+/// Whether somebody has the file's flock, as all have that inherit it: however short each of them lives.
+fn somebody_has(file: &Path) -> bool {
+    let file = File::open(file).expect("a script made it");
+    flock(&file, FlockOperation::NonBlockingLockExclusive).is_err()
+}
+
+#[test]
+fn who_is_another_process_at_each_look_ends_before_the_lock_goes() {
+    for without_cgroup in [true, false] {
+        let host = Host::local("");
+        let job = host.job(1).attempt();
+        if without_cgroup {
+            job.prepare_without_cgroup()
+        } else {
+            drop(job.prepare().end().with_code(0))
+        }
+        let file = host.path().join("lives");
+        // Each starts the next one and ends, at once: before anybody can have looked at it. For 20 s at most.
+        let hop = "my $end = time + 20; while (time < $end) { fork and exit }";
+        job.script_ends(&format!(
+            "exec 9>{}; flock 9; setsid perl -e '{hop}' </dev/null >/dev/null 2>&1 &",
+            file.display()
+        ))
+        .with_code(0);
+        assert!(somebody_has(&file));
+        job.finish();
+        assert!(!somebody_has(&file), "the lock went before it");
+        host.is_clean_soon();
+    }
 }
