@@ -156,6 +156,21 @@ impl Here {
         BellWatch::new(&self.bells, name.as_str())
     }
 
+    /// As [`Here::bury`], of one that is dead though its file is gone: removed by a cleaner of old files, or by its own
+    /// job. It gets another one, and what is known of it is its mark.
+    pub fn bury_without_file(&self, token: Token) -> Found {
+        match self.claim_anew(token, &Record::of_this_process(None)) {
+            Ok(presence) => drop(presence),
+            // Somebody else was quicker.
+            Err(PresenceError::Taken(_)) => {}
+            Err(error) => {
+                warn!(%token, %error, "a holder without a file can't be buried");
+                return Found::Alive;
+            }
+        }
+        self.bury(token)
+    }
+
     /// Looks whether `token`'s process lives; if it is dead, ends what survives of it.
     pub fn bury(&self, token: Token) -> Found {
         let (presence, record) = match self.presences.probe(token.uuid()) {
@@ -239,19 +254,17 @@ impl Graves {
                 gone.push(token);
                 continue;
             }
-            match self.bury(here.clone(), token).await {
+            // A place may do without a file (that of `acquire` has none): it has the claim window.
+            let is_overdue = state.holder(token).is_some()
+                && self.liveness == Liveness::KernelLock
+                && self.missing.get(&token).is_some_and(|since| now.since(*since) >= MISSING_FOR);
+            let how = if is_overdue { Here::bury_without_file } else { Here::bury };
+            match self.bury(here.clone(), token, how).await {
                 Found::Alive => {
                     self.missing.remove(&token);
                 }
                 Found::Missing => {
-                    let since = *self.missing.entry(token).or_insert(now);
-                    // A place may do without a file (that of `acquire` has none): it has the claim window.
-                    if state.holder(token).is_some()
-                        && self.liveness == Liveness::KernelLock
-                        && now.since(since) >= MISSING_FOR
-                    {
-                        gone.push(token);
-                    }
+                    self.missing.entry(token).or_insert(now);
                 }
                 Found::Buried(presence) => {
                     self.buried.insert(token, presence);
@@ -264,8 +277,8 @@ impl Graves {
 
     /// Burying can take long: it must hold up neither this process's renewals nor what its log says. What is not done
     /// at once goes on aside, and until then the holder counts as alive.
-    async fn bury(&mut self, here: Here, token: Token) -> Found {
-        let begin = || tokio::task::spawn_blocking(move || here.bury(token));
+    async fn bury(&mut self, here: Here, token: Token, how: fn(&Here, Token) -> Found) -> Found {
+        let begin = || tokio::task::spawn_blocking(move || how(&here, token));
         let mut burial = self.burying.remove(&token).unwrap_or_else(begin);
         match tokio::time::timeout(AT_ONCE, &mut burial).await {
             Ok(found) => found.unwrap_or(Found::Alive),
@@ -332,10 +345,16 @@ mod tests {
         let (mut state, holder, waiter) = (LockState::new(EpochMs(0)), request(1), request(2));
         state.request(&holder, true);
         state.request(&waiter, true);
+        let marked =
+            |token: Token| Command::new("sleep").arg("600").env(MARKER, token.to_string()).spawn().unwrap();
+        let (mut of_the_holder, mut of_the_waiter) = (marked(holder.token), marked(waiter.token));
         let me = request(3).token;
         let at = |seconds| Moment(Duration::from_secs(seconds));
         assert_eq!(graves.look(&state, me, at(0)).await, []);
         assert_eq!(graves.look(&state, me, at(3600)).await, [holder.token]);
+        assert!(!of_the_holder.wait().unwrap().success(), "its processes end before its hold does");
+        assert!(of_the_waiter.try_wait().unwrap().is_none());
+        of_the_waiter.kill().unwrap();
     }
 
     #[tokio::test]

@@ -5,13 +5,12 @@ use std::{io, time::Duration};
 use tracing::{info, warn};
 
 use super::{
-    folder::{JobFolder, KeeperRecord},
+    folder::{JobFolder, KeeperRecord, keeper_of},
     open::{open_client, open_here},
     protocol::Farewell,
 };
 use crate::{
     client::{Client, Found},
-    host::presence::Presence,
     lock::Token,
     report::with_causes,
 };
@@ -31,14 +30,17 @@ pub fn bury(folder: &JobFolder, token: Token) -> anyhow::Result<Option<Farewell>
         }
         Err(error) => return Err(error.into()),
     };
-    let grave = match open_here(&record.store, folder.state())?.bury(token) {
-        Found::Alive => return Ok(None),
-        Found::Buried(grave) => Some(grave),
-        Found::Missing => None,
+    let here = open_here(&record.store, folder.state())?;
+    let found = match here.bury(token) {
+        // A keeper that lives makes its file anew.
+        Found::Missing if keeper_of(&record, token).is_some() => Found::Alive,
+        Found::Missing => here.bury_without_file(token),
+        found => found,
     };
+    let Found::Buried(grave) = found else { return Ok(None) };
     let farewell = give_back(&record, folder, token)?;
     if farewell.failed.is_empty() {
-        grave.map(Presence::remove).transpose()?;
+        grave.remove()?;
         folder.remove(&record.owner, token);
     }
     Ok(Some(farewell))

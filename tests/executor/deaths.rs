@@ -37,6 +37,7 @@ on_both_stores! {
     a_keeper_killed_between_the_stages_is_buried_by_the_next_stage
     a_keeper_killed_between_the_stages_is_buried_by_cleanup
     a_keeper_killed_between_the_stages_is_buried_by_a_waiter
+    a_killed_keeper_whose_presence_file_was_removed_is_buried_like_any_other
     a_keeper_killed_while_it_waits_costs_its_place_alone
     a_killed_run_stage_ends_the_job_and_the_lock_stays_until_cleanup
     a_killed_cleanup_is_done_by_the_next_one
@@ -143,6 +144,19 @@ fn a_keeper_killed_between_the_stages_is_buried_by_a_waiter(host: &Host) {
     dead.finish();
     assert_eq!(host.holders(), [2], "a late cleanup takes nothing from the next holder");
     next.finish();
+    host.is_clean_soon();
+}
+
+fn a_killed_keeper_whose_presence_file_was_removed_is_buried_like_any_other(host: &Host) {
+    let job = host.job(1).prepared();
+    job.script_ends(&format!("setsid sleep 600 >/dev/null & {}", host.tells("left", "$!"))).with_code(0);
+    let (left, keeper) = (host.told("left"), job.keeper());
+    let holds = host.path().join(if host.site.local { "locks.db.d/holds" } else { "state/holds" });
+    std::fs::remove_file(holds.join(job.token())).unwrap();
+    keeper.signal(Signal::KILL);
+    eventually("the keeper is dead", || !keeper.lives());
+    job.finish();
+    assert!(!left.lives(), "the lock went before it");
     host.is_clean_soon();
 }
 
