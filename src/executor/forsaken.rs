@@ -12,6 +12,7 @@ use tracing::{info, warn};
 
 use super::{sentinel::Sentinel, switch::ABANDONED_GRACE};
 use crate::{
+    host::private_folder::make_private_file,
     keeper::{Connection, JobFolder, keeper_of},
     lock::Token,
 };
@@ -73,7 +74,7 @@ fn is_due(folder: &JobFolder) -> bool {
     if note.exists() && !is_older(&note, AGAIN_AFTER) {
         return false;
     }
-    fs::write(note, "").is_ok()
+    make_private_file(&note).is_ok()
 }
 
 /// By the clock that sets the times of files: one that was set only makes this sooner or later.

@@ -11,13 +11,13 @@ use std::{
 };
 
 use rustix::{
-    fs::{CWD, FileType, Mode, mknodat},
-    process::umask,
+    fs::{CWD, FileType, FlockOperation, Mode, flock, mknodat},
+    process::{Signal, umask},
 };
 
 use crate::{
-    attacker::mode,
-    harness::{Host, LOCK, Stage},
+    attacker::{keeper, keepers_folder, mode},
+    harness::{Host, LOCK, Stage, eventually},
 };
 
 /// The command as a runner with this mask starts it.
@@ -167,4 +167,22 @@ fn a_configuration_that_everybody_may_write_to_is_not_read() {
     job.prepare().end().with_code(2).with_text(&["config.yaml", "everybody may write", "chmod o-w"]);
     assert_eq!(host.status_of(LOCK)["holders"].as_array().unwrap().len(), 0);
     job.finish();
+}
+
+#[test]
+fn the_note_of_who_buries_a_dead_keeper_has_mode_600_whatever_the_mask() {
+    let host = Host::local("");
+    let job = host.job(1).prepared();
+    let presence = fs::File::open(host.path().join("locks.db.d/holds").join(job.token())).unwrap();
+    keeper(&job).signal(Signal::KILL);
+    // Whoever comes can't bury it while somebody else has the file's flock.
+    eventually("it is dead", || flock(&presence, FlockOperation::NonBlockingLockExclusive).is_ok());
+    let other = host.job(2).variable("PIPELINE_LOCK", "gitlab.example.com/shop/web/other").attempt();
+    Stage::start(under_mask(other.command(&["prepare"]), 0), false).end().with_code(0);
+    let note = keepers_folder(&host, &job).path().join("burial");
+    assert_eq!(fs::metadata(&note).unwrap().mode() & 0o7777, 0o600);
+    drop(presence);
+    other.finish();
+    job.finish();
+    host.is_clean_soon();
 }
