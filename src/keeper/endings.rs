@@ -74,9 +74,10 @@ impl Service {
             Phase::Parked { .. } => {
                 from.tell(&Tell::Ended(Farewell { parked: true, ..Farewell::default() }));
             }
-            Phase::Holding
+            Phase::Holding | Phase::Draining
                 if self.launch.terms.survivors == Survivors::Wait
                     && self.running.is_none()
+                    && !self.runner_gone
                     && !self.cleaning.is_due()
                     && !self.estate.tree().is_over() =>
             {

@@ -86,6 +86,14 @@ impl Service {
         }
     }
 
+    /// Whether each lock is proven now, and for as long as it takes to end the job. A keeper that was stopped may hear what
+    /// a stage asks before it hears that its lease is over.
+    pub(super) fn may_begin(&self) -> bool {
+        let margin = self.launch.terms.kill_grace;
+        self.launch.terms.on_lost != OnLost::Stop
+            || self.holds.iter().all(|hold| is_proven(&hold.status(), margin))
+    }
+
     /// Whether a job whose hold is lost so goes on without it, and says so.
     pub(super) fn goes_on_without(&self, lock: &str, loss: &Loss) -> bool {
         let goes_on = self.launch.terms.on_lost == OnLost::Continue

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     client::{Client, Hold, Loss, Progress, Several},
-    config::Orphan,
+    config::{Orphan, Survivors},
     host::{
         clock::{BootTime, sleep_until},
         ending::Ended,
@@ -276,6 +276,9 @@ impl Service {
                 self.hold_back(HeldBack { from, version, stage, fds });
                 return;
             }
+            Phase::Holding if !self.may_begin() => {
+                Some("the job's lock can't be proven to be held any longer; retry the job".into())
+            }
             Phase::Holding => None,
             Phase::Failed | Phase::Ending(_) => {
                 Some(self.why_lost.clone().unwrap_or_else(|| "the job is being ended".into()))
@@ -368,8 +371,8 @@ impl Service {
         running.link.tell(&Tell::Exited { code, signal: status.signal(), lost: self.why_lost.clone(), left });
         self.idle_since = BootTime::now();
         self.estate.note_left();
-        if self.runner_gone && matches!(self.phase, Phase::Holding) {
-            self.end(Ending::of_an_orphan());
+        if self.runner_gone && matches!(self.phase, Phase::Holding | Phase::Draining) {
+            self.end_the_orphan();
         }
     }
 
@@ -399,10 +402,18 @@ impl Service {
         self.runner_gone = true;
         match self.phase {
             Phase::Acquiring(_) | Phase::Parked { .. } => self.end(Ending::silently()),
-            Phase::Holding if self.running.is_some() && self.launch.terms.orphan == Orphan::Finish => {}
-            Phase::Holding | Phase::Failed => self.end(Ending::of_an_orphan()),
-            Phase::Draining | Phase::Ending(_) => {}
+            Phase::Holding | Phase::Draining
+                if self.running.is_some() && self.launch.terms.orphan == Orphan::Finish => {}
+            Phase::Holding | Phase::Draining | Phase::Failed => self.end_the_orphan(),
+            Phase::Ending(_) => {}
         }
+    }
+
+    /// The runner has left the job: nobody waits for it any more, unless a cleanup does still.
+    fn end_the_orphan(&mut self) {
+        let mut ending = Ending::of_an_orphan();
+        ending.callers.append(&mut self.waiting_cleanups);
+        self.end(ending);
     }
 
     /// Counted from the last look, as events (renewals above all) may come more often than looks.
@@ -420,24 +431,27 @@ impl Service {
         self.looked = now;
         self.estate.stay_present();
         let folder_gone = self.launch.tmpdir.as_ref().is_some_and(|dir| !dir.exists());
+        let idle = now.since(self.idle_since) >= IDLE_LIMIT && !self.launch.in_session;
+        let is_left = self.running.is_none() && (folder_gone || idle);
         match self.phase {
             Phase::Parked { until } if now >= until => {
                 info!("no retry came: the place is given up");
                 self.end(Ending::silently());
             }
             Phase::Acquiring(_) | Phase::Parked { .. } if folder_gone => self.end(Ending::silently()),
-            Phase::Holding | Phase::Failed if self.running.is_none() => {
-                let idle = now.since(self.idle_since) >= IDLE_LIMIT && !self.launch.in_session;
-                if folder_gone || idle {
-                    warn!(folder_gone, "the runner has left this job");
-                    self.end(Ending::of_an_orphan());
-                }
+            // What is to end by itself (`survivors: wait`) goes on to do so.
+            Phase::Draining if is_left && self.launch.terms.survivors == Survivors::Wait => {
+                self.nobody_left()
             }
-            Phase::Holding if self.runner_gone => {
+            Phase::Holding | Phase::Failed | Phase::Draining if is_left => {
+                warn!(folder_gone, "the runner has left this job");
+                self.end_the_orphan();
+            }
+            Phase::Holding | Phase::Draining if self.runner_gone && self.running.is_some() => {
                 let limit = self.launch.job_timeout.unwrap_or(ORPHAN_LIMIT);
                 if now.since(self.started) >= limit {
                     warn!("the orphaned script is over its time");
-                    self.end(Ending::of_an_orphan());
+                    self.end_the_orphan();
                 }
             }
             Phase::Draining => self.nobody_left(),

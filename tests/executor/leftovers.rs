@@ -96,6 +96,26 @@ fn wait_lets_the_job_end_by_itself() {
 }
 
 #[test]
+fn wait_lets_the_job_end_by_itself_also_when_its_keeper_was_told_to_end() {
+    let host = Host::local("survivors: wait");
+    let job = host.job(1).prepared();
+    let lines = format!("({}) >/dev/null 2>&1 &\n{}", host.gate("child"), host.tells("pid", "$!"));
+    job.script_ends(&lines).with_code(0);
+    host.until_reached("child");
+    let child = host.told("pid");
+    job.keeper().signal(rustix::process::Signal::TERM);
+    eventually("the keeper is told", || job.keeper_log().contains("told to end"));
+    let cleanup = Stage::start(job.command(&["cleanup"]), false);
+    eventually("the keeper waits", || job.keeper_log().contains("by themselves"));
+    assert!(child.lives());
+    host.open("child");
+    let said = cleanup.end().with_code(0);
+    assert!(!said.error_text().contains("were ended"), "{}", said.error_text());
+    job.finish();
+    host.is_clean_soon();
+}
+
+#[test]
 fn leave_gives_the_lock_back_and_the_daemon_goes_on() {
     let host = Host::local("survivors: leave");
     let job = host.job(1).prepared();

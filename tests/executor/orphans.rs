@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use rustix::process::Signal;
+
 use crate::{
     harness::{Host, eventually, found, within},
     on_both_stores,
@@ -19,6 +21,7 @@ on_both_stores! {
     a_runner_that_lives_brings_its_job_to_its_end
     a_waiter_whose_runner_is_killed_leaves_the_queue_and_never_gets_the_lock
     a_job_between_two_stages_ends_with_its_runner
+    a_keeper_that_was_told_to_end_ends_the_job_of_a_killed_runner
     the_script_of_a_killed_runner_comes_to_its_end_and_then_the_next_job_begins
 }
 
@@ -50,6 +53,20 @@ fn a_job_between_two_stages_ends_with_its_runner(host: &Host) {
     let mut runner = StandIn::start(STAND_IN, &host.job(1), &[Step::Prepare, Step::Run(left), Step::Pause]);
     let left = host.told("left");
     eventually("the stage is over", || runner.stage("build_script").is_none());
+    assert_eq!(host.holders(), [1]);
+    runner.kill();
+    within(Duration::from_secs(3), "what the job left is ended", || !left.lives());
+    host.is_clean_soon();
+}
+
+fn a_keeper_that_was_told_to_end_ends_the_job_of_a_killed_runner(host: &Host) {
+    let left = format!("setsid sleep 600 >/dev/null & {}", host.tells("left", "$!"));
+    let mut runner = StandIn::start(STAND_IN, &host.job(1), &[Step::Prepare, Step::Run(left), Step::Pause]);
+    let left = host.told("left");
+    eventually("the stage is over", || runner.stage("build_script").is_none());
+    host.keepers()[0].signal(Signal::TERM);
+    eventually("the keeper waits for the end of the job", || host.keeper_logs().contains("told to end"));
+    assert!(left.lives());
     assert_eq!(host.holders(), [1]);
     runner.kill();
     within(Duration::from_secs(3), "what the job left is ended", || !left.lives());

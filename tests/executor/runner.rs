@@ -2,7 +2,7 @@
 
 use std::{fs, process::Command, thread, time::Duration};
 
-use crate::harness::{Attempt, Ended, Job, Process, Stage};
+use crate::harness::{Attempt, Ended, Host, Job, Process, Stage};
 
 /// How often the runner tries to prepare a job.
 const TRIES: usize = 3;
@@ -109,6 +109,14 @@ impl Attempt {
     pub fn keeper_log(&self) -> String {
         let log = self.job.site.dir.join("state/jobs").join(self.token()).join("keeper.log");
         std::fs::read_to_string(log).unwrap_or_default()
+    }
+}
+
+impl Host {
+    /// What all keepers that are there have written down.
+    pub fn keeper_logs(&self) -> String {
+        let jobs = fs::read_dir(self.path().join("state/jobs")).into_iter().flatten().flatten();
+        jobs.filter_map(|job| fs::read_to_string(job.path().join("keeper.log")).ok()).collect()
     }
 }
 

@@ -306,6 +306,28 @@ fn a_keeper_that_is_stopped_between_stages_loses_what_the_script_left_before_the
 }
 
 #[test]
+fn a_keeper_that_was_stopped_past_its_lease_begins_no_script_that_came_meanwhile() {
+    let (_proxy, first, second) = two_hosts("");
+    let (job, next) = (first.job(1).prepared(), second.job(2).attempt());
+    let waiting = next.prepare();
+    second.until_queued(&[2]);
+    let keeper = job.keeper();
+    keeper.signal(Signal::STOP);
+    eventually("the next job has the lock", || second.holders() == [2]);
+    waiting.end().with_code(0);
+    job.script_ends(&first.tells("ran", "$$")).with_code(2);
+    // What the stage has asked for is there when the keeper goes on, before it has heard that the stage is gone.
+    keeper.signal(Signal::CONT);
+    eventually("the keeper sees what has become of it", || job.keeper_log().contains("a lock was lost"));
+    assert!(!job.keeper_log().contains("a stage runs"), "{}", job.keeper_log());
+    job.finish();
+    assert!(!first.path().join("ran").exists());
+    next.finish();
+    second.is_clean_soon();
+    first.nothing_is_left();
+}
+
+#[test]
 fn a_keeper_that_is_killed_between_stages_leaves_nothing_of_its_job() {
     let (_proxy, first, second) = two_hosts("");
     let (job, next) = (first.job(1).prepared(), second.job(2).attempt());
