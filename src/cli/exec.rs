@@ -25,7 +25,7 @@ use super::{
 use crate::{
     client::MARKER,
     config::{Config, Orphan, WantedLock},
-    executor::{End, Signals, Supervision, Woken, bury_forsaken, supervise, terms_of},
+    executor::{End, Signals, Supervision, Woken, bury_forsaken, leave_sentinel, supervise, terms_of},
     host::process::ProcId,
     keeper::{
         Ask, CommandBlock, Connection, JobFolder, Last, Launch, LockWish, Tell, Terms, VERSION, bury_now,
@@ -185,6 +185,10 @@ fn run_command(
         in_terminal: input.is_terminal(),
         notice: &mut |message, calm| log.notice(message, calm),
     })?;
+    if let End::Exited { left: Some(left), .. } = &end {
+        // What it left behind is ended now, and until then nobody but the keeper watches over it.
+        leave_sentinel(folder, token, left);
+    }
     Ok(match end {
         End::Exited { lost: Some(_), .. } => Exit::Lost,
         End::Exited { code, .. } => Exit::Code(u8::try_from(code & 0xff)?),

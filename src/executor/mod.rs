@@ -29,6 +29,6 @@ pub use inner_config::ConfigFailure;
 pub use limits::Limits;
 pub use prepare::{prepare, terms_of};
 pub use run::run;
-pub use sentinel::Sentinel;
+pub use sentinel::{Sentinel, leave_sentinel};
 pub use signals::{Signals, Woken};
 pub use supervise::{End, Left, Supervision, supervise};

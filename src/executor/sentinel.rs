@@ -46,7 +46,7 @@ pub struct Sentinel {
 }
 
 /// Leaves a sentinel with the processes that a stage's command left behind.
-pub(super) fn leave_sentinel(folder: &JobFolder, token: Token, left: &Left) {
+pub fn leave_sentinel(folder: &JobFolder, token: Token, left: &Left) {
     let (state, cgroup, kill_grace) = (folder.state().to_owned(), left.cgroup.clone(), left.kill_grace);
     if let Err(error) = (Sentinel { state, token, cgroup, kill_grace }).start() {
         warn!(%error, "nobody but the keeper watches over what the command left behind");

@@ -5,7 +5,7 @@ use rustix::process::Signal;
 
 use crate::{
     deaths::hidden,
-    harness::{Attempt, Host, Process, Stage, Store, eventually},
+    harness::{Attempt, Host, LOCK, Process, Stage, Store, eventually},
 };
 
 /// Two hosts on one table, and a job of the first one that has the lock and no cgroup.
@@ -53,4 +53,31 @@ fn what_a_script_left_hidden_is_ended_by_the_sentinel() {
     ends_before_the_lock_goes_on((&first, &second), &job, hidden, waiting);
     next.finish();
     second.is_clean_soon();
+}
+
+#[test]
+fn what_a_command_of_exec_left_is_ended_before_the_lock_goes_on() {
+    let table = Store::table();
+    let (first, second) = (Host::new(&table, ""), Host::new(&table, ""));
+    let deaf = "setsid bash -c 'trap \"\" TERM; while true; do sleep 0.1; done' </dev/null >/dev/null 2>&1 &";
+    let lines = format!("{deaf} {}{}", first.tells("deaf", "$!"), first.gate("go"));
+    let mut command = first.site.program("config.yaml");
+    command.args(["exec", "--name", LOCK, "--", "bash", "-c", &lines]);
+    let exec = Stage::start(command, false);
+    first.until_reached("go");
+    let (deaf, keeper, next) = (first.told("deaf"), first.keepers()[0], second.job(2).attempt());
+    let waiting = next.prepare();
+    second.until_queued(&[2]);
+    first.open("go");
+    eventually("the command is at its end", || first.keeper_logs().contains("command has ended"));
+    keeper.signal(Signal::STOP);
+    assert!(deaf.lives(), "it does not heed TERM, and its grace is not over");
+    eventually("the next job has the lock", || second.holders() == [2]);
+    assert!(!deaf.lives(), "it lives beside the next holder");
+    waiting.end().with_code(0);
+    keeper.signal(Signal::CONT);
+    exec.end();
+    next.finish();
+    second.is_clean_soon();
+    first.nothing_is_left();
 }
