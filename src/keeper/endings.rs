@@ -110,8 +110,15 @@ impl Service {
         if let Loss::Expiring { .. } = loss {
             self.unproven.push(lock.to_owned());
         }
-        if matches!(self.phase, Phase::Ending(_) | Phase::Failed) {
-            return;
+        match &mut self.phase {
+            Phase::Ending(under_way) => {
+                if under_way.then == Then::Refuse {
+                    under_way.then = Then::ReleaseAndRefuse;
+                }
+                return;
+            }
+            Phase::Failed if self.holds.is_empty() => return,
+            _ => {}
         }
         let (then, patience) = match loss {
             Loss::Revoked { .. } => (Then::ReleaseAndRefuse, self.launch.terms.kill_grace),

@@ -72,3 +72,19 @@ fn a_revocation_on_one_host_is_heard_at_once() {
     release(&host);
     host.is_clean_soon();
 }
+
+#[test]
+fn a_job_that_failed_and_waits_for_its_cleanup_gives_a_revoked_lock_back() {
+    let host = Host::local("");
+    let job = host.job(1).prepared();
+    let run = job.run("build_script", &format!("{}sleep 600", host.tells("script", "$BASHPID")));
+    let script = host.told("script");
+    run.kill();
+    eventually("the script is ended", || !script.lives());
+    assert_eq!(host.holders(), [1]);
+    force(&host).end().with_code(0);
+    job.script_ends("echo never").with_code(2);
+    job.finish();
+    release(&host);
+    host.is_clean_soon();
+}
