@@ -57,7 +57,8 @@ impl JobTree {
     }
 
     /// Whether somebody lives whom a look may have missed, by what the kernel counts itself: who starts a successor and
-    /// ends, again and again, is gone each time before anybody has read its id in a list.
+    /// ends, again and again, is gone each time before anybody has read its id in a list. Below this process nobody is
+    /// gone before it is reaped: so somebody has to do that meanwhile.
     ///
     /// # Errors
     /// As for [`JobTree::living`].

@@ -14,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracing::{debug, warn};
 
 use super::{
@@ -58,11 +59,24 @@ impl Link {
         Ok(link)
     }
 
-    /// Tells something; a stage that has gone or does not read misses it.
+    /// Tells something. A stage that does not read misses news, which others follow; if it misses a word of another kind,
+    /// it hears nothing more than the connection's end: it would wait for ever for what it has missed.
     pub(super) fn tell(&self, tell: &Tell) {
+        if matches!(tell, Tell::News(_)) && !self.has_room() {
+            debug!("a stage does not read the news");
+            return;
+        }
         if let Err(error) = wire::send(&self.stream, tell, &[]) {
             debug!(%error, "a stage did not hear");
+            let _ = self.stream.shutdown(Shutdown::Both);
         }
+    }
+
+    /// Whether a small part only of what the kernel keeps for the other side is unread (unix(7): it is writable then).
+    fn has_room(&self) -> bool {
+        let mut fds = [PollFd::new(&*self.stream, PollFlags::OUT)];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut fds, Some(&now)).is_ok_and(|ready| ready > 0)
     }
 
     /// The process on the other side.
@@ -121,4 +135,58 @@ pub(super) fn listen(
         }
     })?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::mpsc::channel, time::Instant};
+
+    use super::*;
+    use crate::client::Progress;
+
+    fn connected() -> (Link, UnixStream, std::sync::mpsc::Receiver<bool>) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let (tell, heard) = channel();
+        let hear = move |_, heard: Heard| {
+            let _ = tell.send(heard.is_some());
+        };
+        (Link::adopt(ours, hear).unwrap(), theirs, heard)
+    }
+
+    fn hear(stream: &UnixStream) -> Option<Tell> {
+        wire::receive(stream).unwrap().map(|(tell, _)| tell)
+    }
+
+    #[test]
+    fn a_stage_that_was_stopped_for_long_hears_what_matters_and_the_keeper_waits_for_none_of_it() {
+        let (link, stage, _heard) = connected();
+        let (name, message) = ("shop/web".to_owned(), "no reply ".repeat(50));
+        let news = Tell::News(Progress::Trouble { name, message });
+        let started = Instant::now();
+        (0..1000).for_each(|_| link.tell(&news));
+        link.tell(&Tell::Ready { locks: Vec::new() });
+        assert!(started.elapsed() < SEND_PATIENCE, "it took {:?}", started.elapsed());
+        let last = loop {
+            match hear(&stage) {
+                Some(Tell::News(_)) => {}
+                other => break other,
+            }
+        };
+        assert!(matches!(last, Some(Tell::Ready { .. })), "{last:?}");
+    }
+
+    #[test]
+    fn who_misses_what_matters_hears_of_the_end_and_so_does_the_keeper() {
+        let (link, stage, heard) = connected();
+        let notice = Tell::Notice { message: "x".repeat(100_000), calm: true };
+        (0..3).for_each(|_| link.tell(&notice));
+        assert!(!heard.recv().unwrap(), "the stage is gone");
+        let last = loop {
+            match wire::receive::<Tell>(&stage) {
+                Ok(Some(_)) => {}
+                other => break other,
+            }
+        };
+        assert!(last.map(|last| last.is_none()).unwrap_or(true), "the connection is at its end");
+    }
 }
