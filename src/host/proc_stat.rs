@@ -57,6 +57,11 @@ impl Stat {
         !matches!(self.state, 'Z' | 'X' | 'x') || self.threads > 1
     }
 
+    /// Whether it runs on without its first thread.
+    pub fn is_headless(&self) -> bool {
+        self.state == 'Z' && self.threads > 1
+    }
+
     /// Which process this is.
     pub fn id(&self) -> ProcId {
         ProcId { pid: self.pid, start_time: self.start_time }

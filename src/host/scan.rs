@@ -52,12 +52,28 @@ pub fn with_marker(name: &str, value: &str, skip: &[Pid]) -> io::Result<Vec<Proc
         if skip.contains(&pid) {
             continue;
         }
-        let environment = read_file(pid, "environ")?.unwrap_or_default();
+        let environment = environment_of(pid)?;
         if environment.split(|byte| *byte == 0).any(|entry| entry == mark.as_bytes()) {
             found.extend(ProcId::look_for(pid)?);
         }
     }
     Ok(found)
+}
+
+/// What `pid` was started with; empty where it can't be read.
+fn environment_of(pid: Pid) -> io::Result<Vec<u8>> {
+    let environment = read_file(pid, "environ")?.unwrap_or_default();
+    // A first thread that has ended shows none, while others of its process run on.
+    if environment.is_empty() && Stat::read(pid)?.is_some_and(|stat| stat.is_headless()) {
+        for thread in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
+            let file = format!("task/{}/environ", thread.file_name().to_string_lossy());
+            match read_file(pid, &file)? {
+                Some(environment) if !environment.is_empty() => return Ok(environment),
+                _ => {}
+            }
+        }
+    }
+    Ok(environment)
 }
 
 /// The ids of all processes that `/proc` shows.
@@ -113,7 +129,7 @@ fn below(roots: &[ProcId], processes: &HashMap<Pid, Stat>) -> Vec<ProcId> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::testing::{Guarded, Stray, eventually};
+    use crate::host::testing::{Guarded, Stray, eventually, is_inside, other_process, ready_to_die};
     use std::process::{Command, Stdio};
 
     fn stat(pid: i32, parent: i32, state: char) -> (Pid, Stat) {
@@ -206,5 +222,35 @@ mod tests {
         }
         let skipped = with_marker("PL_TEST_MARK", &value, &[stray.0]).unwrap();
         assert!(skipped.iter().all(|found| found.pid != stray.0));
+    }
+
+    #[test]
+    fn a_mark_is_found_where_the_first_thread_of_a_process_has_ended() {
+        const NAME: &str = "host::scan::tests::a_mark_is_found_where_the_first_thread_of_a_process_has_ended";
+        if is_inside(NAME) {
+            // SAFETY: the new process makes one thread, and touches nothing that another one may have had in its hands.
+            if unsafe { libc::fork() } == 0 {
+                let _other = std::thread::spawn(ready_to_die_silently);
+                // SAFETY: ends this one thread, the first of its process.
+                unsafe { libc::syscall(libc::SYS_exit, 0) };
+            }
+            ready_to_die();
+        }
+        let value = uuid::Uuid::new_v4().to_string();
+        let other = other_process(NAME, "PL_TEST_MARK", &value);
+        let headless = || descendants(&[ProcId::of(other.pid()).unwrap()]).unwrap();
+        eventually("its first thread has ended", || {
+            headless()
+                .first()
+                .is_some_and(|id| Stat::read(id.pid).unwrap().is_some_and(|stat| stat.is_headless()))
+        });
+        let found = with_marker("PL_TEST_MARK", &value, &[other.pid()]).unwrap();
+        assert_eq!(found, headless());
+    }
+
+    fn ready_to_die_silently() {
+        loop {
+            std::thread::park();
+        }
     }
 }
