@@ -47,24 +47,27 @@ pub fn bury_forsaken(state: &Path, own: Token) {
 
 fn is_forsaken(state: &Path, token: Token) -> bool {
     let folder = JobFolder::of(state, token);
+    let is_dead = || match Connection::open(&folder) {
+        Ok(_) => false,
+        Err(error) => matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused),
+    };
     match folder.read_record() {
         Ok(record) => {
-            let is_dead = || match Connection::open(&folder) {
-                Ok(_) => false,
-                Err(error) => {
-                    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
-                }
-            };
             // Who ends in good order takes its folder away: then there is nothing to begin with.
             keeper_of(&record, token).is_none() && is_dead() && folder.is_recorded() && is_due(&folder)
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            if is_older(folder.path(), NEVER_BEGUN) {
+        Err(error) => {
+            let is_unrecorded = match error.kind() {
+                io::ErrorKind::NotFound => true,
+                // A power cut has torn it; or its keeper is of another version, and lives.
+                io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => is_dead(),
+                _ => false,
+            };
+            if is_unrecorded && is_older(folder.path(), NEVER_BEGUN) {
                 folder.remove_unrecorded(token);
             }
             false
         }
-        Err(_) => false,
     }
 }
 
@@ -81,4 +84,28 @@ fn is_due(folder: &JobFolder) -> bool {
 fn is_older(path: &Path, age: Duration) -> bool {
     let changed = fs::symlink_metadata(path).and_then(|found| found.modified());
     changed.is_ok_and(|at| SystemTime::now().duration_since(at).is_ok_and(|passed| passed > age))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::peer;
+
+    #[test]
+    fn a_record_that_was_torn_by_a_power_cut_goes_with_its_folder_unless_its_keeper_lives() {
+        let state = tempfile::tempdir().unwrap();
+        for (record, lives) in [("", false), ("{\"pid\": 1", false), ("[]", false), ("[]", true)] {
+            let token = Token::new(uuid::Uuid::new_v4());
+            let folder = JobFolder::of(state.path(), token);
+            folder.create().unwrap();
+            fs::write(folder.path().join("keeper.json"), record).unwrap();
+            let _keeper = lives.then(|| peer::bind(&folder.socket()).unwrap());
+            assert!(!is_forsaken(state.path(), token));
+            assert!(folder.exists(), "it may be just beginning");
+            let long_ago = SystemTime::now() - NEVER_BEGUN * 2;
+            fs::File::open(folder.path()).unwrap().set_modified(long_ago).unwrap();
+            assert!(!is_forsaken(state.path(), token));
+            assert_eq!(folder.exists(), lives, "{record:?}");
+        }
+    }
 }
