@@ -391,6 +391,7 @@ impl<'a, F: FnMut(Progress) + Send> Acquire<'a, F> {
         if self.waited() >= self.limit {
             return self.give_up(&state).await;
         }
+        self.graves.leave_places(&state);
         let place = state.place(self.request.token).unwrap_or(1);
         let rung = self.pause(&state, place, look).await;
         if self.waited() >= self.limit {

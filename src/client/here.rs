@@ -289,6 +289,12 @@ impl Graves {
         }
     }
 
+    /// Lets go of the dead whose places stay for now: while this has them nobody else can bury them, neither their own
+    /// cleanup nor the retry that takes the place over.
+    pub(super) fn leave_places(&mut self, state: &LockState) {
+        self.buried.retain(|token, _| state.waiter(*token).is_none());
+    }
+
     /// The holds of the buried are ended: their files go.
     pub(super) fn close(&mut self, state: &LockState) {
         let over = |token: &Token| state.holder(*token).is_none() && state.waiter(*token).is_none();

@@ -1,6 +1,6 @@
 //! Whoever is killed, somebody is left to end the job and free its lock, in that order.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
@@ -39,6 +39,7 @@ on_both_stores! {
     a_keeper_killed_between_the_stages_is_buried_by_a_waiter
     a_killed_keeper_whose_presence_file_was_removed_is_buried_like_any_other
     a_keeper_killed_while_it_waits_costs_its_place_alone
+    a_dead_waiter_that_those_behind_have_buried_is_cleaned_up_at_once
     a_killed_run_stage_ends_the_job_and_the_lock_stays_until_cleanup
     a_killed_cleanup_is_done_by_the_next_one
     a_keeper_that_is_told_to_end_frees_the_lock_when_the_job_is_over
@@ -182,6 +183,27 @@ fn a_keeper_killed_while_it_waits_costs_its_place_alone(host: &Host) {
         prepare.end().with_code(0);
         job.finish();
     }
+    host.is_clean_soon();
+}
+
+fn a_dead_waiter_that_those_behind_have_buried_is_cleaned_up_at_once(host: &Host) {
+    let (holder, dead, behind) = (host.job(1).prepared(), host.job(2).attempt(), host.job(3).attempt());
+    let died = dead.prepare();
+    host.until_queued(&[2]);
+    let waiting = behind.prepare();
+    host.until_queued(&[2, 3]);
+    dead.keeper().signal(Signal::KILL);
+    died.end().with_code(2);
+    let log = host.path().join("state/jobs").join(behind.token()).join("keeper.log");
+    eventually("the one behind has buried it", || std::fs::read_to_string(&log).unwrap().contains("buried"));
+    assert_eq!(host.queue(), [2, 3], "its place stays for a retry");
+    let since = Instant::now();
+    dead.finish();
+    assert!(since.elapsed() < Duration::from_secs(5), "it took {:?}", since.elapsed());
+    assert_eq!(host.queue(), [3]);
+    holder.finish();
+    waiting.end().with_code(0);
+    behind.finish();
     host.is_clean_soon();
 }
 
