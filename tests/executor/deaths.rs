@@ -345,3 +345,22 @@ fn what_has_left_the_cgroup_and_its_environment_ends_with_a_killed_keeper() {
     assert!(!hidden.lives(), "the lock went before it");
     host.is_clean_soon();
 }
+
+#[test]
+fn a_folder_in_which_no_keeper_ever_began_goes_with_the_hosts_next_job() {
+    let host = Host::local("");
+    host.job(1).prepared().finish();
+    let folder = |hours: u64| {
+        let path = host.path().join("state/jobs").join(uuid::Uuid::new_v4().to_string());
+        std::fs::create_dir(&path).unwrap();
+        let at = std::time::SystemTime::now() - Duration::from_secs(hours * 3600);
+        std::fs::File::open(&path).unwrap().set_modified(at).unwrap();
+        path
+    };
+    let (old, young) = (folder(2), folder(0));
+    host.job(2).prepared().finish();
+    assert!(!old.exists());
+    assert!(young.exists(), "its keeper may be just beginning");
+    std::fs::remove_dir(young).unwrap();
+    host.is_clean_soon();
+}

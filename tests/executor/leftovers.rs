@@ -177,3 +177,17 @@ fn who_is_another_process_at_each_look_ends_before_the_lock_goes() {
         host.is_clean_soon();
     }
 }
+
+#[test]
+fn a_script_that_still_runs_at_cleanup_is_no_survivor() {
+    for survivors in ["wait", "leave"] {
+        let host = Host::local(&format!("survivors: {survivors}"));
+        let job = host.job(1).prepared();
+        let run = job.run("build_script", &format!("{}sleep 600", host.tells("shell", "$BASHPID")));
+        let shell = host.told("shell");
+        job.cleanup().with_code(0);
+        assert!(!shell.lives(), "survivors: {survivors}");
+        assert_ne!(run.end().code, Some(0));
+        host.is_clean_soon();
+    }
+}

@@ -1,12 +1,13 @@
 //! The runner is killed with -9: nobody tells its jobs, and no cleanup ever comes.
 
-use std::time::Duration;
+use std::{process::Command, time::Duration};
 
 use rustix::process::Signal;
 
 use crate::{
     harness::{Host, eventually, found, within},
     on_both_stores,
+    revoked::{force, release},
     stand_in::{StandIn, Step, act},
 };
 
@@ -131,4 +132,41 @@ fn an_orphaned_script_is_bounded_by_its_jobs_timeout() {
     // The keeper looks at the time every ten seconds.
     within(Duration::from_secs(15), "the script is ended", || !shell.lives());
     host.is_clean_within(Duration::from_secs(4));
+}
+
+#[test]
+fn the_keeper_of_a_revoked_job_ends_with_its_runner() {
+    let host = Host::local("");
+    let lines = format!("{}sleep 600", host.tells("shell", "$BASHPID"));
+    let steps = [Step::Prepare, Step::Run(lines)];
+    let mut runner = StandIn::start(STAND_IN, &host.job(1), &steps);
+    let shell = host.told("shell");
+    runner.kill();
+    // The orphan goes on with its lock, until somebody asks for it.
+    let taking = force(&host);
+    eventually("the orphan is ended", || !shell.lives());
+    taking.end().with_code(0);
+    release(&host);
+    host.is_clean_within(Duration::from_secs(4));
+}
+
+#[test]
+fn only_the_stages_own_parent_is_taken_for_the_runner() {
+    let host = Host::local("orphan: stop");
+    let mut job = host.job(1).attempt();
+    let mut other = Command::new("sleep").arg("600").spawn().unwrap();
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", other.id())).unwrap();
+    let start = stat.rsplit_once(')').unwrap().1.split_whitespace().nth(19).unwrap().to_owned();
+    job.env.insert("PIPELINE_LOCK_RUNNER".into(), format!("{}:{start}", other.id()));
+    job.prepare().end().with_code(0);
+    let run = job.run("build_script", &format!("{}echo finished", host.gate("go")));
+    host.until_reached("go");
+    other.kill().unwrap();
+    other.wait().unwrap();
+    // Whoever watched that process has heard of its end by the time that another job was told to wait.
+    host.job(2).variable("PIPELINE_LOCK_WAIT", "1s").attempt().prepare().end().with_code(1);
+    host.open("go");
+    run.end().with_code(0).with_text(&["finished"]);
+    job.finish();
+    host.is_clean_soon();
 }

@@ -7,13 +7,13 @@ use rustix::process::Signal;
 use crate::harness::{Host, LOCK, Stage, eventually};
 
 /// Somebody who asks a live hold to end, and takes the lock then.
-fn force(host: &Host) -> Stage {
+pub fn force(host: &Host) -> Stage {
     let mut command = host.site.program("config.yaml");
     command.args(["acquire", "--name", LOCK, "--wait", "60s", "--force-after", "0"]);
     Stage::start(command, false)
 }
 
-fn release(host: &Host) {
+pub fn release(host: &Host) {
     let mut command = host.site.program("config.yaml");
     command.args(["release", "--name", LOCK]);
     Stage::start(command, false).end().with_code(0);
@@ -84,6 +84,42 @@ fn a_job_that_failed_and_waits_for_its_cleanup_gives_a_revoked_lock_back() {
     assert_eq!(host.holders(), [1]);
     force(&host).end().with_code(0);
     job.script_ends("echo never").with_code(2);
+    job.finish();
+    release(&host);
+    host.is_clean_soon();
+}
+
+/// A script that takes a moment to end well when it is told to.
+fn ends_well(host: &Host) -> String {
+    let (ready, done) = (host.tells("ready", "$BASHPID"), host.path().join("done").display().to_string());
+    format!("trap 'sleep 0.3; touch {done}; exit 1' TERM\n{ready}while true; do sleep 0.02; done")
+}
+
+#[test]
+fn a_revoked_job_has_its_grace() {
+    let host = Host::local("kill_grace: 20s\nlease: 60s");
+    let job = host.job(1).prepared();
+    let run = job.run("build_script", &ends_well(&host));
+    host.told("ready");
+    let taking = force(&host);
+    run.end().with_code(2).with_text(&["was revoked"]);
+    assert!(host.path().join("done").exists(), "it was killed before it had come to its end");
+    taking.end().with_code(0);
+    job.finish();
+    release(&host);
+    host.is_clean_soon();
+}
+
+#[test]
+fn a_job_that_may_go_on_without_its_lock_is_ended_where_somebody_asks_for_it() {
+    let host = Host::local("on_lost: continue");
+    let job = host.job(1).prepared();
+    let run = job.run("build_script", &format!("{}sleep 600", host.tells("shell", "$BASHPID")));
+    let shell = host.told("shell");
+    let taking = force(&host);
+    run.end().with_code(2).with_text(&["was revoked"]);
+    assert!(!shell.lives());
+    taking.end().with_code(0);
     job.finish();
     release(&host);
     host.is_clean_soon();

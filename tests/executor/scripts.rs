@@ -229,3 +229,17 @@ fn quit_and_hangup_leave_a_job_alone() {
     job.finish();
     host.is_clean_soon();
 }
+
+#[test]
+fn a_script_is_born_in_the_cgroup_of_its_job() {
+    let host = Host::local("");
+    let job = host.job(1).prepared();
+    if job.has_cgroup() {
+        let groups = job.script_ends("cat /proc/$BASHPID/cgroup").with_code(0).text();
+        assert!(groups.contains("/pipeline-lock-job-"), "{groups}");
+    } else {
+        eprintln!("NOT RUN: this test needs a host on which a keeper can make a cgroup v2");
+    }
+    job.finish();
+    host.is_clean_soon();
+}

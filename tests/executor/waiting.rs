@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
+
 use crate::{
     harness::{Host, Stage, eventually, within},
     on_both_stores,
@@ -139,4 +141,35 @@ fn a_cancel_at_the_moment_of_the_grant_leaves_nothing_behind() {
         canceled.finish();
         host.is_clean_soon();
     }
+}
+
+#[test]
+fn no_script_runs_before_its_job_has_the_lock() {
+    let host = Host::local("");
+    let (holder, waiter) = (host.job(1).prepared(), host.job(2).attempt());
+    let waiting = waiter.prepare();
+    host.until_queued(&[2]);
+    let early = waiter.script_ends("echo never").with_code(2).with_text(&["not held yet"]);
+    assert!(!early.text().contains("never\n"), "{}", early.text());
+    assert_eq!(host.queue(), [2]);
+    holder.finish();
+    waiting.end().with_code(0);
+    waiter.finish();
+    host.is_clean_soon();
+}
+
+#[test]
+fn quit_and_hangup_leave_a_wait_alone() {
+    let host = Host::local("");
+    let (holder, waiter) = (host.job(1).prepared(), host.job(2).attempt());
+    let waiting = waiter.prepare();
+    waiting.says("place 1 of 1");
+    for signal in [Signal::QUIT, Signal::HUP] {
+        waiting.signal(signal);
+    }
+    holder.finish();
+    waiting.end().with_code(0);
+    assert_eq!(host.holders(), [2]);
+    waiter.finish();
+    host.is_clean_soon();
 }
