@@ -2,7 +2,7 @@
 //! bells that a release rings.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fmt, io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -171,6 +171,15 @@ impl Here {
         self.bury(token)
     }
 
+    /// Removes the file of one that was buried, unless somebody has done so or is about to.
+    fn clear_away(&self, token: Token) {
+        if let Ok(Probe::Dead { presence, .. }) = self.presences.probe(token.uuid())
+            && let Err(error) = presence.remove()
+        {
+            warn!(%token, %error, "the file of a buried waiter stays");
+        }
+    }
+
     /// Looks whether `token`'s process lives; if it is dead, ends what survives of it.
     pub fn bury(&self, token: Token) -> Found {
         let (presence, record) = match self.presences.probe(token.uuid()) {
@@ -233,11 +242,20 @@ pub(super) struct Graves {
     buried: HashMap<Token, Presence>,
     burying: HashMap<Token, JoinHandle<Found>>,
     missing: HashMap<Token, Moment>,
+    /// Those whose files this left to whoever comes for their places.
+    left: HashSet<Token>,
 }
 
 impl Graves {
     pub(super) fn new(here: Option<Here>, liveness: Liveness) -> Self {
-        Self { here, liveness, buried: HashMap::new(), burying: HashMap::new(), missing: HashMap::new() }
+        Self {
+            here,
+            liveness,
+            buried: HashMap::new(),
+            burying: HashMap::new(),
+            missing: HashMap::new(),
+            left: HashSet::new(),
+        }
     }
 
     /// Looks at the holders and at the head of the queue, and buries whom it finds dead. The result are the
@@ -292,10 +310,11 @@ impl Graves {
     /// Lets go of the dead whose places stay for now: while this has them nobody else can bury them, neither their own
     /// cleanup nor the retry that takes the place over.
     pub(super) fn leave_places(&mut self, state: &LockState) {
-        self.buried.retain(|token, _| state.waiter(*token).is_none());
+        let stays = |token: &Token| state.waiter(*token).is_some();
+        self.left.extend(self.buried.extract_if(|token, _| stays(token)).map(|(token, _)| token));
     }
 
-    /// The holds of the buried are ended: their files go.
+    /// The holds and places of the buried are over: their files go.
     pub(super) fn close(&mut self, state: &LockState) {
         let over = |token: &Token| state.holder(*token).is_none() && state.waiter(*token).is_none();
         let tokens: Vec<Token> = self.buried.keys().copied().filter(over).collect();
@@ -304,6 +323,11 @@ impl Graves {
                 && let Err(error) = presence.remove()
             {
                 warn!(%token, %error, "the file of a buried holder stays");
+            }
+        }
+        for token in self.left.extract_if(over) {
+            if let Some(here) = &self.here {
+                here.clear_away(token);
             }
         }
     }
@@ -393,6 +417,26 @@ mod tests {
         assert_eq!(graves.look(&free, me, at(100)).await, []);
         assert_eq!(graves.look(&held, me, at(140)).await, []);
         assert_eq!(graves.look(&held, me, at(200)).await, [holder.token]);
+    }
+
+    #[tokio::test]
+    async fn the_file_of_a_dead_waiter_is_anybodys_until_its_place_is_gone_and_goes_with_that() {
+        let place = tempfile::tempdir().unwrap();
+        let here = Here::open(place.path()).unwrap();
+        let mut graves = Graves::new(Some(here.clone()), Liveness::Lease);
+        let (mut state, dead, me) = (LockState::new(EpochMs(0)), request(2), request(3).token);
+        state.request(&request(1), true);
+        let free = state.clone();
+        state.request(&dead, true);
+        drop(here.claim(dead.token, &Record::of_this_process(None)).unwrap());
+        assert_eq!(graves.look(&state, me, Moment(Duration::ZERO)).await, [dead.token]);
+        assert!(matches!(here.bury(dead.token), Found::Alive), "it is in hand");
+        graves.leave_places(&state);
+        assert!(matches!(here.bury(dead.token), Found::Buried(_)));
+        graves.close(&state);
+        assert!(matches!(here.bury(dead.token), Found::Buried(_)));
+        graves.close(&free);
+        assert!(matches!(here.bury(dead.token), Found::Missing));
     }
 
     #[test]
