@@ -25,12 +25,15 @@ use crate::{
         clock::{BootTime, BootTimer},
         process::ProcId,
     },
-    keeper::{Ask, Connection, JobFolder, TOKEN_VARIABLE, bury_now, without_the_job},
+    keeper::{Ask, Connection, JobFolder, TOKEN_VARIABLE, bury_within, without_the_job},
     lock::Token,
 };
 
 /// The longest time between two looks at the deadline.
 const LOOK_EVERY: Duration = Duration::from_secs(3600);
+
+/// How long it tries to bury a dead keeper: shorter than a forsaken job is left alone after somebody has begun with it.
+const BURIAL: Duration = Duration::from_secs(50);
 
 /// What a sentinel has to know.
 #[derive(Clone, Debug)]
@@ -124,7 +127,7 @@ impl Sentinel {
         }
         info!("the keeper is dead: the job is ended");
         self.job(None).end(ABANDONED_GRACE);
-        bury_now(folder, self.token);
+        bury_within(BURIAL, folder, self.token);
     }
 
     fn job(&self, keeper: Option<ProcId>) -> Outside {

@@ -1,6 +1,6 @@
 //! The end of a job whose keeper is dead: its processes first, then its locks.
 
-use std::{io, time::Duration};
+use std::{io, thread, time::Duration};
 
 use tracing::{info, warn};
 
@@ -11,12 +11,16 @@ use super::{
 };
 use crate::{
     client::{Client, Found},
+    host::clock::BootTime,
     lock::Token,
     report::with_causes,
 };
 
 /// How long the release of a dead keeper's lock is tried by one stage.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The first pause of one that tries on, and the longest: each is twice the one before.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
 /// Ends what survives of `token` and gives its locks back. `Ok(None)`: its keeper lives, or some of its
 /// processes can't be ended.
@@ -48,10 +52,31 @@ pub fn bury(folder: &JobFolder, token: Token) -> anyhow::Result<Option<Farewell>
 
 /// As [`bury`], for a stage that ends with an error anyway: what it can't do is left to cleanup.
 pub fn bury_now(folder: &JobFolder, token: Token) {
-    match bury(folder, token) {
-        Ok(Some(farewell)) => info!(released = ?farewell.released, failed = ?farewell.failed, "buried"),
-        Ok(None) => info!("somebody else buries this job, or it lives"),
-        Err(error) => warn!(error = with_causes(&error), "the job's lock is left to cleanup"),
+    bury_within(Duration::ZERO, folder, token);
+}
+
+/// As [`bury`], for one that may be the last to come: it tries on for `limit` while the store does not answer, or
+/// somebody else has the dead one in hand. A waiter that looks who is ahead of it takes no folder away, and one
+/// that fails leaves everything.
+pub fn bury_within(limit: Duration, folder: &JobFolder, token: Token) {
+    let until = BootTime::now() + limit;
+    let (mut pause, longest) = PAUSES;
+    loop {
+        match bury(folder, token) {
+            Ok(Some(farewell)) => {
+                info!(released = ?farewell.released, failed = ?farewell.failed, "buried");
+                if farewell.failed.is_empty() {
+                    return;
+                }
+            }
+            Ok(None) => info!("somebody else buries this job, or it lives"),
+            Err(error) => warn!(error = with_causes(&error), "the job's lock is left to cleanup"),
+        }
+        if BootTime::now() + pause >= until || !folder.exists() {
+            return;
+        }
+        thread::sleep(pause);
+        pause = (pause * 2).min(longest);
     }
 }
 

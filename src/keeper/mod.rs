@@ -26,7 +26,7 @@ mod times;
 mod wire;
 mod wish;
 
-pub use bury::{bury, bury_now};
+pub use bury::{bury, bury_now, bury_within};
 pub use command::CommandBlock;
 pub use connection::{Connection, wait_for_end, wait_for_farewell};
 pub use folder::{Deadline, JobFolder, KeeperRecord, keeper_of, newest_try};

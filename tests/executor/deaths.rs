@@ -32,6 +32,12 @@ fn all_dead(processes: &[Process]) {
     }
 }
 
+/// By which others know whether the job's keeper lives.
+fn presence_file(host: &Host, job: &Attempt) -> std::path::PathBuf {
+    let holds = if host.site.local { "locks.db.d/holds" } else { "state/holds" };
+    host.path().join(holds).join(job.token())
+}
+
 on_both_stores! {
     a_keeper_killed_while_the_job_runs_ends_the_job_and_frees_the_lock
     a_keeper_killed_between_the_stages_is_buried_by_the_next_stage
@@ -46,6 +52,7 @@ on_both_stores! {
     a_keeper_that_is_told_to_end_while_it_waits_leaves_the_queue
     all_killed_at_once_are_buried_by_a_waiter
     what_everybody_has_left_is_buried_by_the_hosts_next_job_under_any_lock
+    what_everybody_has_left_is_buried_also_where_another_has_it_in_hand_first
     a_stopped_keeper_is_no_obstacle_for_cleanup
     a_folder_that_the_runner_removed_without_cleanup_ends_the_job
     without_a_cgroup_a_process_with_an_environment_of_its_own_ends_with_a_killed_keeper
@@ -152,8 +159,7 @@ fn a_killed_keeper_whose_presence_file_was_removed_is_buried_like_any_other(host
     let job = host.job(1).prepared();
     job.script_ends(&format!("setsid sleep 600 >/dev/null & {}", host.tells("left", "$!"))).with_code(0);
     let (left, keeper) = (host.told("left"), job.keeper());
-    let holds = host.path().join(if host.site.local { "locks.db.d/holds" } else { "state/holds" });
-    std::fs::remove_file(holds.join(job.token())).unwrap();
+    std::fs::remove_file(presence_file(host, &job)).unwrap();
     keeper.signal(Signal::KILL);
     eventually("the keeper is dead", || !keeper.lives());
     job.finish();
@@ -194,8 +200,7 @@ fn a_dead_waiter_that_those_behind_have_buried_is_cleaned_up_at_once(host: &Host
     host.until_queued(&[2, 3]);
     dead.keeper().signal(Signal::KILL);
     died.end().with_code(2);
-    let log = host.path().join("state/jobs").join(behind.token()).join("keeper.log");
-    eventually("the one behind has buried it", || std::fs::read_to_string(&log).unwrap().contains("buried"));
+    eventually("the one behind has buried it", || behind.keeper_log().contains("buried"));
     assert_eq!(host.queue(), [2, 3], "its place stays for a retry");
     let since = Instant::now();
     dead.finish();
@@ -299,6 +304,23 @@ fn what_everybody_has_left_is_buried_by_the_hosts_next_job_under_any_lock(host: 
     within(Duration::from_secs(5), "nothing of it lives", || {
         !processes.iter().any(|process| process.lives())
     });
+    within(Duration::from_secs(5), "its lock is free", || host.holders().is_empty());
+    other.finish();
+    host.is_clean_soon();
+    host.nothing_is_left();
+}
+
+fn what_everybody_has_left_is_buried_also_where_another_has_it_in_hand_first(host: &Host) {
+    let dead = host.job(1).prepared();
+    let keeper = dead.keeper();
+    keeper.signal(Signal::KILL);
+    eventually("the keeper is dead", || !keeper.lives());
+    // A waiter that looks who is ahead of it has this for a moment, and takes no folder away.
+    let in_hand = std::fs::File::open(presence_file(host, &dead)).unwrap();
+    in_hand.lock().unwrap();
+    let other = host.job(2).variable("PIPELINE_LOCK", "gitlab.example.com/shop/web/other").prepared();
+    eventually("it is tried", || dead.keeper_log().contains("somebody else buries this job"));
+    drop(in_hand);
     within(Duration::from_secs(5), "its lock is free", || host.holders().is_empty());
     other.finish();
     host.is_clean_soon();

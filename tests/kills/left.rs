@@ -48,10 +48,16 @@ fn until_none(limit: Duration, look: impl Fn() -> Vec<String>) -> Option<String>
             return None;
         }
         if start.elapsed() >= limit {
-            return Some(format!("left behind: {}", left.join(", ")));
+            return Some(format!("left behind: {}{}", left.join(", "), said_by(&left)));
         }
         thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// What the keepers and sentinels whose logs are left wrote there.
+fn said_by(left: &[String]) -> String {
+    let logs = left.iter().filter(|path| path.ends_with("keeper.log"));
+    logs.filter_map(|path| fs::read_to_string(path).ok()).map(|log| format!("\n{log}")).collect()
 }
 
 /// Files in a host's folders of state that should be gone.
