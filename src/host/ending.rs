@@ -134,6 +134,8 @@ impl Ending {
     fn start_killing(&mut self, now: BootTime) {
         self.phase = Phase::Kill(now + self.patience.kill_limit);
         self.pause = FIRST_PAUSE;
+        // At once, forks in progress included: to stop first those who fork there takes seconds.
+        self.kill_cgroup();
         // Who is stopped forks no more and doesn't start anew what was killed beside it.
         if let Err(error) = self.tree.stop_all() {
             tracing::debug!(%error, "the job's processes can't be stopped before they are killed");
@@ -142,12 +144,16 @@ impl Ending {
         self.kill();
     }
 
-    fn kill(&self) {
+    fn kill_cgroup(&self) {
         if let Some(cgroup) = &self.tree.cgroup
             && let Err(error) = cgroup.kill()
         {
             tracing::debug!(path = %cgroup.path().display(), %error, "the job's cgroup can't be killed as a whole");
         }
+    }
+
+    fn kill(&self) {
+        self.kill_cgroup();
         send(&self.left, Signal::KILL);
         if self.left.is_empty()
             && self.tree.is_below_me()
