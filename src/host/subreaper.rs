@@ -4,6 +4,7 @@ use std::fs::{self, DirEntry, File};
 use std::io::{self, Read, Seek};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
+use std::sync::{Mutex, PoisonError, TryLockError};
 
 use rustix::process::{
     Signal, WaitId, WaitIdOptions, WaitOptions, child_subreaper, kill_process, set_child_subreaper, wait,
@@ -11,6 +12,9 @@ use rustix::process::{
 };
 
 use super::process::Pid;
+
+/// Held by the thread that reaps while it does, and by another one that starts a child.
+static REAPING: Mutex<()> = Mutex::new(());
 
 /// What [`reap`] found.
 #[derive(Debug, Default)]
@@ -34,10 +38,16 @@ pub fn become_subreaper() -> io::Result<()> {
 /// Reaps every child that has ended, without waiting for one.
 ///
 /// It takes *any* child: in a process that uses it, nobody else can wait for one ([`std::process::Child`] and
-/// tokio's would find theirs gone). To be called at every SIGCHLD.
+/// tokio's would find theirs gone). To be called at every SIGCHLD. While [`unreaped`] is busy it reaps none, and is called
+/// for by another SIGCHLD.
 #[must_use]
 pub fn reap() -> Reaped {
     let mut reaped = Reaped::default();
+    let _guard = match REAPING.try_lock() {
+        Ok(guard) => guard,
+        Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+        Err(TryLockError::WouldBlock) => return Reaped { children_left: true, ..reaped },
+    };
     loop {
         match wait(WaitOptions::NOHANG) {
             Ok(Some((pid, status))) => {
@@ -52,6 +62,17 @@ pub fn reap() -> Reaped {
             Err(_) => return reaped,
         }
     }
+}
+
+/// Starts a child beside the thread that reaps, with nobody reaped meanwhile: [`std::process::Command`] waits itself for a
+/// child that could not become its program, and panics where that is gone; and one that ends at once still has its id.
+pub fn unreaped<T>(start: impl FnOnce() -> T) -> T {
+    let guard = REAPING.lock().unwrap_or_else(PoisonError::into_inner);
+    let started = start();
+    drop(guard);
+    // Who ended meanwhile was left at their own.
+    let _ = kill_process(Pid::me().into(), Signal::CHILD);
+    started
 }
 
 /// Whether this process is the child subreaper.
@@ -106,6 +127,7 @@ mod tests {
     use crate::host::scan::descendants;
     use crate::host::testing::{eventually, in_own_process};
     use std::process::Command;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     fn shell(script: &str) -> Pid {
         Pid::of_child(&Command::new("sh").args(["-c", script]).spawn().unwrap())
@@ -145,6 +167,34 @@ mod tests {
             ended.sort_by_key(|(pid, _)| (*pid == killed, *pid));
             let statuses: Vec<_> = ended.iter().map(|(pid, end)| (*pid, end.code(), end.signal())).collect();
             assert_eq!(statuses, [(three, Some(3), None), (killed, None, Some(9))]);
+        });
+    }
+
+    #[test]
+    fn a_child_that_is_started_beside_the_reaper_is_seen_and_one_that_cannot_be_is_an_error() {
+        const NAME: &str = "host::subreaper::tests::\
+            a_child_that_is_started_beside_the_reaper_is_seen_and_one_that_cannot_be_is_an_error";
+        in_own_process(NAME, || {
+            let is_over = AtomicBool::new(false);
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    while !is_over.load(Ordering::Relaxed) {
+                        let _ = reap();
+                    }
+                });
+                // A program that is not there, started the way in which the new process itself finds that out.
+                let mut missing = Command::new("no-such-program");
+                missing.env_clear().env("PATH", "/nowhere");
+                let mut brief = Command::new("/bin/true");
+                let starts = (0..200).map(|_| {
+                    let error = unreaped(|| missing.spawn()).map(|_| ()).unwrap_err();
+                    assert_eq!(error.kind(), io::ErrorKind::NotFound);
+                    unreaped(|| ProcId::of_unreaped(Pid::of_child(&brief.spawn().unwrap()))).is_some()
+                });
+                let seen = starts.filter(|is_seen| *is_seen).count();
+                is_over.store(true, Ordering::Relaxed);
+                assert_eq!(seen, 200);
+            });
         });
     }
 

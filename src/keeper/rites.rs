@@ -5,7 +5,7 @@ use std::{
     io,
     os::unix::process::CommandExt,
     path::Path,
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     thread,
     time::Duration,
 };
@@ -21,6 +21,7 @@ use crate::{
         clock::{BootTime, BootTimer},
         ending::Patience,
         process::{Pid, ProcId},
+        subreaper,
         tree::{JobTree, Marker},
     },
     lock::Token,
@@ -85,9 +86,11 @@ fn start(block: &CommandBlock) -> io::Result<ProcId> {
     let dir = if block.dir.is_dir() { block.dir.as_path() } else { Path::new("/") };
     let mut command = Command::new(program);
     command.args(words).current_dir(dir).env_clear().envs(block.env.iter().map(|(k, v)| (k, v)));
-    let child = command.stdin(Stdio::null()).process_group(0).spawn()?;
-    ProcId::of_unreaped(Pid::of_child(&child))
-        .ok_or_else(|| io::Error::other("it ended before it could be seen"))
+    command.stdin(Stdio::null()).process_group(0);
+    let see = |child: Child| {
+        ProcId::of_unreaped(Pid::of_child(&child)).ok_or_else(|| io::Error::other("it can't be looked at"))
+    };
+    subreaper::unreaped(|| command.spawn().and_then(see))
 }
 
 /// Waits for its end; false: it takes longer than `limit`. It may be reaped by somebody else: in a keeper every child
