@@ -47,14 +47,14 @@ pub fn bury_forsaken(state: &Path, own: Token) {
 
 fn is_forsaken(state: &Path, token: Token) -> bool {
     let folder = JobFolder::of(state, token);
-    let is_dead = || match Connection::open(&folder) {
-        Ok(_) => false,
-        Err(error) => matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused),
-    };
+    let why_mute = || Connection::open(&folder).err().map(|error| error.kind());
+    let is_dead = || matches!(why_mute(), Some(io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused));
+    // The socket of an `exec` of root's is closed to others. Who buries it has its presence file as well.
+    let may_be_dead = || is_dead() || why_mute() == Some(io::ErrorKind::PermissionDenied);
     match folder.read_record() {
         Ok(record) => {
             // Who ends in good order takes its folder away: then there is nothing to begin with.
-            keeper_of(&record, token).is_none() && is_dead() && folder.is_recorded() && is_due(&folder)
+            keeper_of(&record, token).is_none() && may_be_dead() && folder.is_recorded() && is_due(&folder)
         }
         Err(error) => {
             let is_unrecorded = match error.kind() {

@@ -4,10 +4,7 @@
 use std::{
     fs::OpenOptions,
     io,
-    os::{
-        fd::AsFd,
-        unix::{fs::OpenOptionsExt, process::CommandExt},
-    },
+    os::{fd::AsFd, unix::process::CommandExt},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
@@ -23,6 +20,7 @@ use super::{
 use crate::{
     host::{
         clock::{BootTime, BootTimer},
+        private_folder::open_or_make,
         process::ProcId,
     },
     keeper::{Ask, Connection, JobFolder, TOKEN_VARIABLE, bury_within, without_the_job},
@@ -59,7 +57,7 @@ pub fn leave_sentinel(folder: &JobFolder, token: Token, left: &Left) {
 impl Sentinel {
     /// Starts it as a process of its own session, which outlives the stage and keeps nothing of it open.
     pub(super) fn start(&self) -> io::Result<Child> {
-        let log = OpenOptions::new().create(true).append(true).mode(0o600).open(self.folder().log())?;
+        let log = open_or_make(&self.folder().log(), OpenOptions::new().append(true))?;
         let mut command = Command::new("/proc/self/exe");
         command
             .arg0("pipeline-lock")

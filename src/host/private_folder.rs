@@ -106,6 +106,16 @@ pub fn make_private_folder(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Makes a folder (mode 700) where there is nothing.
+///
+/// # Errors
+/// What the system says; `AlreadyExists` if there is something.
+pub fn make_new_folder(path: &Path) -> io::Result<()> {
+    DirBuilder::new().mode(0o700).create(path)?;
+    hand_folder_to_owner(path);
+    Ok(())
+}
+
 /// Makes a new file (mode 600) in the place of what is there, whatever that is: no link and no pipe is followed.
 ///
 /// # Errors

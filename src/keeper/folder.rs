@@ -1,9 +1,9 @@
 //! What a keeper leaves on disk while it lives: its socket, its record, its deadline, its log. Keyed by token.
 
 use std::{
-    fs::{self, DirBuilder, File},
+    fs::{self, File},
     io::{self, Read, Write},
-    os::unix::fs::{DirBuilderExt, FileExt},
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -14,7 +14,7 @@ use super::command::CommandBlock;
 use crate::{
     config::{Driver, StoreConfig},
     host::{
-        private_folder::{make_private_file, make_private_folder, open_regular},
+        private_folder::{make_new_folder, make_private_file, make_private_folder, open_regular},
         process::{Pid, ProcId},
     },
     lock::{LockName, Moment, Owner, Token},
@@ -56,7 +56,7 @@ impl JobFolder {
         // Who could put another folder in the place of this one could take the job's socket, and its commands.
         make_private_folder(&self.state)?;
         make_private_folder(&self.state.join("jobs"))?;
-        DirBuilder::new().mode(0o700).create(&self.dir)
+        make_new_folder(&self.dir)
     }
 
     /// Whether it is there.

@@ -5,13 +5,14 @@ use std::{
     io,
     os::{
         fd::{AsFd, OwnedFd},
-        unix::{fs::OpenOptionsExt, net::UnixStream, process::CommandExt},
+        unix::{net::UnixStream, process::CommandExt},
     },
     path::PathBuf,
     process::{Command, Stdio},
 };
 
 use super::{command::CommandBlock, folder::JobFolder, protocol::Launch, wire};
+use crate::host::private_folder::make_new;
 
 /// The environment variable that holds the job's token in the stages' environment.
 pub const TOKEN_VARIABLE: &str = "PIPELINE_LOCK_TOKEN";
@@ -52,7 +53,7 @@ pub fn spawn(launch: &Launch, rites: Option<&CommandBlock>) -> Result<UnixStream
 fn start(launch: &Launch, rites: Option<&CommandBlock>, folder: &JobFolder) -> io::Result<UnixStream> {
     folder.point(&launch.owner, launch.token)?;
     let (ours, theirs) = UnixStream::pair()?;
-    let log = OpenOptions::new().create_new(true).append(true).mode(0o600).open(folder.log())?;
+    let log = make_new(&folder.log(), OpenOptions::new().append(true))?;
     let mut command = Command::new("/proc/self/exe");
     command
         .arg0("pipeline-lock")
