@@ -159,7 +159,8 @@ impl Client {
     /// Asks the holder `token` of `name` to end its work and to release; false if it holds nothing.
     pub async fn revoke(&self, name: &LockName, token: Token, by: &str) -> Result<bool, StoreError> {
         let after = self.change(name, None, |state| state.revoke(token, by)).await?;
-        Ok(after.is_some_and(|state| state.holder(token).is_some()))
+        let is_asked = |state: LockState| state.holder(token).is_some_and(|h| h.revoked.is_some());
+        Ok(after.is_some_and(is_asked))
     }
 
     /// Gives back those holds and places of `owner` for which `holds` and `waits` say so, on the owner's behalf. The
