@@ -21,6 +21,7 @@ fn stands_in_for_a_runner() {
 on_both_stores! {
     a_runner_that_lives_brings_its_job_to_its_end
     a_waiter_whose_runner_is_killed_leaves_the_queue_and_never_gets_the_lock
+    a_place_that_is_kept_for_a_retry_goes_with_the_runner
     a_job_between_two_stages_ends_with_its_runner
     a_keeper_that_was_told_to_end_ends_the_job_of_a_killed_runner
     the_script_of_a_killed_runner_comes_to_its_end_and_then_the_next_job_begins
@@ -47,6 +48,19 @@ fn a_waiter_whose_runner_is_killed_leaves_the_queue_and_never_gets_the_lock(host
     holder.finish();
     host.is_clean_soon();
     assert!(!host.path().join("ran").exists());
+}
+
+fn a_place_that_is_kept_for_a_retry_goes_with_the_runner(host: &Host) {
+    let holder = host.job(1).prepared();
+    let mut runner = StandIn::start(STAND_IN, &host.job(2), &[Step::PrepareInVain, Step::Pause]);
+    host.until_queued(&[2]);
+    runner.stage("prepare").expect("it waits").signal(Signal::KILL);
+    eventually("the place is kept", || host.keeper_logs().contains("its place is kept"));
+    assert_eq!(host.queue(), [2]);
+    runner.kill();
+    within(Duration::from_secs(2), "the queue is left", || host.queue().is_empty());
+    holder.finish();
+    host.is_clean_soon();
 }
 
 fn a_job_between_two_stages_ends_with_its_runner(host: &Host) {

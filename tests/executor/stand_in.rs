@@ -18,6 +18,8 @@ const PLAN: &str = "TEST_RUNNER_PLAN";
 pub enum Step {
     /// The prepare stage.
     Prepare,
+    /// A prepare stage that comes to no good end; the runner does not try again yet.
+    PrepareInVain,
     /// A script, as the job's own.
     Run(String),
     /// Nothing any more, as a runner between two stages, until it is killed.
@@ -79,6 +81,10 @@ pub fn act() {
     for step in steps {
         let ended = match step {
             Step::Prepare => attempt.prepare().end(),
+            Step::PrepareInVain => {
+                attempt.prepare().end();
+                continue;
+            }
             Step::Run(lines) => attempt.script_ends(&lines),
             Step::Pause => loop {
                 std::thread::park();

@@ -16,6 +16,7 @@ on_both_stores! {
     a_canceled_wait_leaves_the_queue_at_once
     a_wait_that_is_over_fails_the_job_and_leaves_the_queue
     a_retried_prepare_keeps_its_place
+    a_waiter_whose_folder_the_runner_removed_leaves_the_queue
 }
 
 fn an_uncontended_job_takes_its_lock_and_gives_it_back(host: &Host) {
@@ -171,5 +172,17 @@ fn quit_and_hangup_leave_a_wait_alone() {
     waiting.end().with_code(0);
     assert_eq!(host.holders(), [2]);
     waiter.finish();
+    host.is_clean_soon();
+}
+
+fn a_waiter_whose_folder_the_runner_removed_leaves_the_queue(host: &Host) {
+    let (holder, left) = (host.job(1).prepared(), host.job(2).attempt());
+    let waiting = left.prepare();
+    host.until_queued(&[2]);
+    std::fs::remove_dir_all(&left.dir).unwrap();
+    // The keeper looks for it every ten seconds.
+    within(Duration::from_secs(15), "the queue is left", || host.queue().is_empty());
+    waiting.end().with_code(2);
+    holder.finish();
     host.is_clean_soon();
 }

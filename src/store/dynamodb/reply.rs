@@ -158,18 +158,27 @@ mod tests {
 
     #[test]
     fn every_kind_of_throttling_is_throttled() {
-        for code in ["ProvisionedThroughputExceededException", "RequestLimitExceeded", "ThrottlingException"]
-        {
+        for code in [
+            "ProvisionedThroughputExceededException",
+            "RequestLimitExceeded",
+            "ThrottlingException",
+            "Throttling",
+        ] {
             assert!(matches!(reply(400, code, ""), StoreError::Throttled(_)), "{code}");
         }
     }
 
     #[test]
     fn a_denied_action_is_named() {
-        let error = reply(400, "AccessDeniedException", "User: arn:aws:iam::1:user/ci is not authorized");
-        assert!(matches!(error, StoreError::Refused(_)));
-        let text = error.to_string();
-        assert!(text.contains("dynamodb:UpdateItem") && text.contains("arn:aws:iam::1:user/ci"), "{text}");
+        for code in ["AccessDeniedException", "AccessDenied", "NotAuthorized"] {
+            let error = reply(400, code, "User: arn:aws:iam::1:user/ci is not authorized");
+            assert!(matches!(error, StoreError::Refused(_)), "{code}: {error:?}");
+            let text = error.to_string();
+            assert!(
+                text.contains("dynamodb:UpdateItem") && text.contains("arn:aws:iam::1:user/ci"),
+                "{text}"
+            );
+        }
     }
 
     #[test]
@@ -203,17 +212,40 @@ mod tests {
 
     #[test]
     fn a_wrong_clock_is_named_and_passes() {
-        let error = reply(400, "InvalidSignatureException", "Signature expired: 20260101T000000Z is now …");
-        assert!(matches!(error, StoreError::Unavailable(_)));
-        assert!(error.to_string().contains("clock"), "{error}");
+        for (code, message) in [
+            ("InvalidSignatureException", "Signature expired: 20260101T000000Z is now …"),
+            ("InvalidSignatureException", "Signature not yet current: 20260101T000000Z is …"),
+            ("SignatureDoesNotMatch", "Signature expired: 20260101T000000Z is now …"),
+            ("RequestTimeTooSkewed", "The difference is too large"),
+            ("RequestExpired", ""),
+        ] {
+            let error = reply(400, code, message);
+            assert!(matches!(error, StoreError::Unavailable(_)), "{code}: {error:?}");
+            assert!(error.to_string().contains("clock"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_write_that_met_another_one_had_no_effect_and_is_tried_again() {
+        for code in ["TransactionConflictException", "ReplicatedWriteConflictException"] {
+            assert!(matches!(reply(400, code, ""), StoreError::Unavailable(_)), "{code}");
+        }
     }
 
     #[test]
     fn expired_and_unknown_credentials_are_refused_with_the_way_out() {
-        for code in ["ExpiredTokenException", "UnrecognizedClientException"] {
+        for (code, way_out) in [
+            ("ExpiredTokenException", "Renew them"),
+            ("ExpiredToken", "Renew them"),
+            ("UnrecognizedClientException", "AWS_ACCESS_KEY_ID"),
+            ("InvalidClientTokenId", "AWS_ACCESS_KEY_ID"),
+            ("MissingAuthenticationToken", "AWS_ACCESS_KEY_ID"),
+            ("SignatureDoesNotMatch", "AWS_SECRET_ACCESS_KEY"),
+            ("IncompleteSignature", "AWS_SECRET_ACCESS_KEY"),
+        ] {
             let error = reply(400, code, "The security token included in the request is …");
-            assert!(matches!(error, StoreError::Refused(_)));
-            assert!(error.to_string().contains("credentials"), "{error}");
+            assert!(matches!(error, StoreError::Refused(_)), "{code}: {error:?}");
+            assert!(error.to_string().contains(way_out), "{code}: {error}");
         }
     }
 
