@@ -5,7 +5,7 @@ use std::{io, os::fd::OwnedFd, time::Duration};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc::{UnboundedReceiver, UnboundedSender},
-    task::{AbortHandle, JoinHandle},
+    task::{AbortHandle, JoinHandle, yield_now},
 };
 use tracing::{debug, info, warn};
 
@@ -155,7 +155,12 @@ impl Service {
             let (second, third) = rest.split_at_mut(1);
             tokio::select! {
                 Some(event) = inbox.recv() => self.happen(event),
-                _ = children.recv() => self.reap(),
+                _ = children.recv() => {
+                    // A program that a profile names (`credential_process`) is a child as well, and the task that waits for it
+                    // finds nothing more when it is reaped here: so that one goes first.
+                    yield_now().await;
+                    self.reap();
+                }
                 _ = first[0].recv() => self.told_to_end(),
                 _ = second[0].recv() => self.told_to_end(),
                 _ = third[0].recv() => self.told_to_end(),

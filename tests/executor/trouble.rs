@@ -416,3 +416,30 @@ fn what_a_start_that_was_cut_off_left_behind_goes_with_cleanup() {
     job.finish();
     host.nothing_is_left();
 }
+
+#[test]
+fn a_keeper_gets_new_credentials_from_the_program_that_a_profile_names() {
+    let table = Store::table();
+    let host = Host::new(&table, "");
+    // They are good for a moment only, so that each request asks for new ones.
+    host.write(
+        "credentials",
+        "#!/bin/sh\nend=$(date -u -d '+5 seconds' +%Y-%m-%dT%H:%M:%SZ)\n\
+         echo '{\"Version\":1,\"AccessKeyId\":\"test\",\"SecretAccessKey\":\"test\",\"Expiration\":\"'$end'\"}'\n",
+    );
+    let program = host.path().join("credentials").display().to_string();
+    host.write("aws", &format!("[profile named]\ncredential_process = sh {program}\n"));
+    let file = host.path().join("config.yaml");
+    let text = std::fs::read_to_string(&file).unwrap().replace("region:", "profile: named, region:");
+    std::fs::write(&file, text).unwrap();
+    let job = host.job(1).attempt();
+    let mut prepare = job.command(&["prepare"]);
+    prepare.env("AWS_CONFIG_FILE", host.path().join("aws"));
+    Stage::start(prepare, false).end().with_code(0);
+    // Its own processes end meanwhile, one after the other.
+    job.script_ends("for i in $(seq 150); do (setsid sleep 0.05 &); sleep 0.1; done").with_code(0);
+    let log = job.keeper_log();
+    assert!(!log.contains("renewal failed"), "{log}");
+    job.finish();
+    host.is_clean_soon();
+}
