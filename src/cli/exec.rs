@@ -145,6 +145,7 @@ fn wait_for_lock(connection: &Connection, signals: &Signals, log: &mut Log) -> a
         match connection.hear()? {
             None => anyhow::bail!("the keeper has died; its log is in the state folder"),
             Some(Tell::News(news)) => log.progress(&news),
+            Some(Tell::Notice { message, calm }) => log.notice(&message, calm),
             Some(Tell::Ready { .. }) => return Ok(None),
             Some(Tell::Failed { message, ours, last }) => {
                 log.failure(&message);

@@ -35,6 +35,18 @@ impl Client {
         &*self.store
     }
 
+    /// Whether burials of dead holders go on aside: what these call (a wrapped driver's cleanup) runs below this process.
+    pub fn is_burying(&self) -> bool {
+        self.here.as_ref().is_some_and(|here| here.burials.are_under_way())
+    }
+
+    /// Waits until none of them goes on.
+    pub async fn burials_over(&self) {
+        if let Some(here) = &self.here {
+            here.burials.over().await;
+        }
+    }
+
     /// What this host knows of its own holds.
     pub const fn here(&self) -> Option<&Here> {
         self.here.as_ref()

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
+use super::burials::Burials;
 use crate::{
     host::{
         bell::{Bell, BellWatch},
@@ -108,6 +109,7 @@ pub struct Here {
     bells: PathBuf,
     waiting: PathBuf,
     rites: Option<Rites>,
+    pub(super) burials: Burials,
 }
 
 impl Here {
@@ -118,6 +120,7 @@ impl Here {
             bells: dir.join("bells"),
             waiting: dir.join("waiting"),
             rites: None,
+            burials: Burials::default(),
         })
     }
 
@@ -296,7 +299,13 @@ impl Graves {
     /// Burying can take long: it must hold up neither this process's renewals nor what its log says. What is not done
     /// at once goes on aside, and until then the holder counts as alive.
     async fn bury(&mut self, here: Here, token: Token, how: fn(&Here, Token) -> Found) -> Found {
-        let begin = || tokio::task::spawn_blocking(move || how(&here, token));
+        let begin = || {
+            let under_way = here.burials.begin();
+            tokio::task::spawn_blocking(move || {
+                let _under_way = under_way;
+                how(&here, token)
+            })
+        };
         let mut burial = self.burying.remove(&token).unwrap_or_else(begin);
         match tokio::time::timeout(AT_ONCE, &mut burial).await {
             Ok(found) => found.unwrap_or(Found::Alive),

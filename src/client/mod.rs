@@ -3,6 +3,7 @@
 mod acquire;
 mod acquiring;
 mod builder;
+mod burials;
 mod client_handle;
 mod clock;
 mod crush;

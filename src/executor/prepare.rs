@@ -248,6 +248,7 @@ fn follow(connection: &Connection, signals: &Signals, log: &mut Log) -> Result<(
                 ));
             }
             Some(Tell::News(news)) => log.progress(&news),
+            Some(Tell::Notice { message, calm }) => log.notice(&message, calm),
             Some(Tell::Ready { locks }) => {
                 for lock in locks {
                     log.acquired(lock.name.as_str(), lock.fence, lock.place.as_deref(), lock.waited);

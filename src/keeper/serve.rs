@@ -151,7 +151,13 @@ async fn ask_for_locks(client: Client, launch: Launch, events: UnboundedSender<E
     let news = |progress| {
         let _ = events.send(Event::News(progress));
     };
-    let acquired = locks::acquire(client, launch, news).await;
+    let acquired = locks::acquire(client.clone(), launch, news).await;
+    // The end of a job ends all that runs below its keeper. So it does not begin beside a dead one's cleanup, which this
+    // process has called while it waited, and which is its own job's alone.
+    if acquired.failure.is_none() && client.is_burying() {
+        let _ = events.send(Event::BuriesFirst);
+        client.burials_over().await;
+    }
     let _ = events.send(Event::Acquired(acquired));
 }
 

@@ -53,6 +53,8 @@ pub(super) enum Event {
     Closed { from: Link },
     /// A request for a lock tells how it stands.
     News(Progress),
+    /// The locks are held, and the cleanup of a dead job still runs.
+    BuriesFirst,
     /// The requests for the locks are done.
     Acquired(Several),
     /// A hold's deadline moved.
@@ -177,6 +179,7 @@ impl Service {
             Event::Heard { from, ask, fds } => self.asked(from, ask, fds),
             Event::Closed { from } => self.closed(&from),
             Event::News(news) => self.prepare.tell(&Tell::News(news)),
+            Event::BuriesFirst => self.buries_first(),
             Event::Acquired(acquired) => self.acquired(acquired),
             Event::Renewed => self.renewed(),
             Event::Trouble { lock, trouble } => self.trouble(&lock, trouble),
@@ -223,6 +226,13 @@ impl Service {
             task.abort();
         }
         self.phase = Phase::Parked { until: BootTime::now() + PARKED_FOR };
+    }
+
+    fn buries_first(&self) {
+        let message =
+            "the lock is held; the job begins when what a dead job of this host has left is cleaned up";
+        info!(message);
+        self.prepare.tell(&Tell::Notice { message: message.into(), calm: true });
     }
 
     fn acquired(&mut self, acquired: Several) {

@@ -162,6 +162,30 @@ fn a_waiter_that_is_canceled_while_it_buries_leaves_at_once_and_the_cleanup_goes
 }
 
 #[test]
+fn a_job_whose_keeper_cleans_up_after_a_dead_one_begins_after_that_and_does_not_end_it() {
+    let host = on_a_table("");
+    let done = host.path().join("done").display().to_string();
+    host.driver_does("cleanup", &format!("{}touch {done}.$CUSTOM_ENV_CI_JOB_ID", host.gate("in")));
+    let (dead, next) = (host.job(1).prepared(), host.job(2).attempt());
+    let waiting = next.prepare();
+    host.until_queued(&[2]);
+    dead.keeper().signal(Signal::KILL);
+    host.until_reached("in");
+    eventually("the dead one's lease is over", || host.holders() == [2]);
+    eventually("it waits for the cleanup", || next.keeper_log().contains("begins when"));
+    let refused = next.script_ends("echo never").with_code(2);
+    assert!(!refused.text().contains("never\n"), "{}", refused.text());
+    host.open("in");
+    waiting.end().with_code(0).with_text(&["is cleaned up"]);
+    assert!(host.path().join("done.1").exists(), "the cleanup of the dead job was ended");
+    next.script_ends("echo begun").with_code(0).with_text(&["begun"]);
+    next.finish();
+    dead.finish();
+    assert!(host.path().join("done.2").exists());
+    host.is_clean_soon();
+}
+
+#[test]
 fn a_keeper_killed_in_the_drivers_cleanup_has_it_called_again() {
     let host = host("");
     host.driver_does("cleanup", &host.gate("in"));
