@@ -174,6 +174,11 @@ impl Here {
         self.bury(token)
     }
 
+    /// Whether one that was found dead before still has its file, and nobody has that in hand: its own cleanup or retry.
+    fn lies_there(&self, token: Token) -> bool {
+        matches!(self.presences.probe(token.uuid()), Ok(Probe::Dead { .. }))
+    }
+
     /// Removes the file of one that was buried, unless somebody has done so or is about to.
     fn clear_away(&self, token: Token) {
         if let Ok(Probe::Dead { presence, .. }) = self.presences.probe(token.uuid())
@@ -275,6 +280,11 @@ impl Graves {
                 gone.push(token);
                 continue;
             }
+            // Who is dead stays so: there is nothing more to be ended, and nothing to be said again at each look.
+            if self.left.contains(&token) && state.waiter(token).is_some() {
+                gone.extend(Some(token).filter(|token| here.lies_there(*token)));
+                continue;
+            }
             // A place may do without a file (that of `acquire` has none): it has the claim window.
             let is_overdue = state.holder(token).is_some()
                 && self.liveness == Liveness::KernelLock
@@ -346,7 +356,7 @@ impl Graves {
 mod tests {
     use std::{
         process::Command,
-        sync::atomic::{AtomicBool, Ordering},
+        sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     };
 
     use super::*;
@@ -446,6 +456,36 @@ mod tests {
         assert!(matches!(here.bury(dead.token), Found::Buried(_)));
         graves.close(&free);
         assert!(matches!(here.bury(dead.token), Found::Missing));
+    }
+
+    #[tokio::test]
+    async fn a_dead_waiter_is_buried_once_and_stays_dead_while_nobody_else_has_it_in_hand() {
+        let place = tempfile::tempdir().unwrap();
+        let burials = Arc::new(AtomicUsize::new(0));
+        let counted = burials.clone();
+        let rites = Rites::new(move |_| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            true
+        });
+        let here = Here::open(place.path()).unwrap().with_rites(rites);
+        let mut graves = Graves::new(Some(here.clone()), Liveness::Lease);
+        let (mut state, dead, me) = (LockState::new(EpochMs(0)), request(2), request(3).token);
+        state.request(&request(1), true);
+        state.request(&dead, true);
+        drop(here.claim(dead.token, &Record::of_this_process(None)).unwrap());
+        for _ in 0..5 {
+            assert_eq!(graves.look(&state, me, Moment(Duration::ZERO)).await, [dead.token]);
+            graves.leave_places(&state);
+        }
+        assert_eq!(burials.load(Ordering::SeqCst), 1);
+        let Found::Buried(in_hand) = here.bury(dead.token) else { panic!("nobody has it") };
+        assert_eq!(
+            graves.look(&state, me, Moment(Duration::ZERO)).await,
+            [],
+            "its retry may take the place over"
+        );
+        in_hand.remove().unwrap();
+        assert_eq!(graves.look(&state, me, Moment(Duration::ZERO)).await, []);
     }
 
     #[test]
