@@ -28,7 +28,7 @@ use crate::{
     executor::{End, Signals, Supervision, Woken, bury_forsaken, leave_sentinel, supervise, terms_of},
     host::process::ProcId,
     keeper::{
-        Ask, CommandBlock, Connection, JobFolder, Last, Launch, LockWish, Tell, Terms, VERSION, bury_now,
+        Ask, CommandBlock, Connection, JobFolder, Last, Launch, LockWish, Tell, Terms, VERSION, bury_within,
         spawn, wait_for_farewell,
     },
     lock::{Owner, Token},
@@ -37,6 +37,9 @@ use crate::{
 
 /// How long leaving the queue, or the release at the end, may take.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(90);
+
+/// How long a dead keeper is tried to be buried.
+const BURIAL: std::time::Duration = std::time::Duration::from_secs(20);
 
 type Log = JobLog<io::Stderr>;
 
@@ -77,7 +80,10 @@ pub fn run(args: ExecArgs, config: &Config) -> anyhow::Result<Exit> {
     };
     let signals = Signals::handle()?;
     let connection = Connection::of(spawn(&launch, None)?);
-    bury_forsaken(&config.state, token);
+    if env::var_os(MARKER).is_none() {
+        // In a job the host's prepare has just done so, and what this starts would be the job's, and end with it.
+        bury_forsaken(&config.state, token);
+    }
     if let Some(exit) = wait_for_lock(&connection, &signals, &mut log)? {
         return Ok(exit);
     }
@@ -199,7 +205,8 @@ fn run_command(
         }
         End::KeeperDied => {
             log.failure("the keeper of the lock was killed; the command was ended, the lock is given back");
-            bury_now(folder, token);
+            // No cleanup stage comes after this.
+            bury_within(BURIAL, folder, token);
             Exit::Lost
         }
         // Only who has limits comes to these.

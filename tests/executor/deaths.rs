@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use crate::{
-    harness::{Attempt, Ended, Host, Process, Stage, eventually, within},
+    harness::{Attempt, Ended, Host, LOCK, Process, Stage, eventually, within},
     on_both_stores,
 };
 
@@ -53,6 +53,7 @@ on_both_stores! {
     all_killed_at_once_are_buried_by_a_waiter
     what_everybody_has_left_is_buried_by_the_hosts_next_job_under_any_lock
     what_everybody_has_left_is_buried_also_where_another_has_it_in_hand_first
+    what_a_killed_keeper_of_exec_has_left_is_buried_also_where_another_has_it_in_hand_first
     a_stopped_keeper_is_no_obstacle_for_cleanup
     a_folder_that_the_runner_removed_without_cleanup_ends_the_job
     without_a_cgroup_a_process_with_an_environment_of_its_own_ends_with_a_killed_keeper
@@ -327,6 +328,26 @@ fn what_everybody_has_left_is_buried_also_where_another_has_it_in_hand_first(hos
     host.nothing_is_left();
 }
 
+fn what_a_killed_keeper_of_exec_has_left_is_buried_also_where_another_has_it_in_hand_first(host: &Host) {
+    let mut command = host.site.program("config.yaml");
+    command.args(["exec", "--name", LOCK, "--", "sleep", "600"]).env("PIPELINE_LOCK_LOG", "info");
+    let exec = Stage::start(command, true);
+    eventually("it has the lock", || host.holders() == [0]);
+    let holds = if host.site.local { "locks.db.d/holds" } else { "state/holds" };
+    let file = std::fs::read_dir(host.path().join(holds)).unwrap().next().unwrap().unwrap().path();
+    let in_hand = std::fs::File::open(file).unwrap();
+    // It has no chance to be the first.
+    exec.process().signal(Signal::STOP);
+    host.keepers()[0].signal(Signal::KILL);
+    eventually("the keeper is dead", || host.keepers().is_empty());
+    in_hand.lock().unwrap();
+    exec.process().signal(Signal::CONT);
+    exec.says("somebody else buries this job");
+    drop(in_hand);
+    exec.end().with_text(&["keeper of the lock was killed"]);
+    host.is_clean_soon();
+}
+
 fn a_stopped_keeper_is_no_obstacle_for_cleanup(host: &Host) {
     let job = host.job(1).prepared();
     job.script_ends(&format!("setsid sleep 600 >/dev/null & {}", host.tells("left", "$!"))).with_code(0);
@@ -344,6 +365,24 @@ fn a_folder_that_the_runner_removed_without_cleanup_ends_the_job(host: &Host) {
     std::fs::remove_dir_all(&job.dir).unwrap();
     // The keeper looks for it every ten seconds.
     within(Duration::from_secs(15), "the job is ended", || !left.lives());
+    host.is_clean_soon();
+}
+
+#[test]
+fn exec_in_a_job_leaves_the_dead_of_the_host_to_those_who_are_no_part_of_it() {
+    let host = Host::local("");
+    let job = host.job(2).variable("PIPELINE_LOCK", "gitlab.example.com/shop/web/other").prepared();
+    let dead = host.job(1).prepared();
+    let keeper = dead.keeper();
+    keeper.signal(Signal::KILL);
+    eventually("the keeper is dead", || !keeper.lives());
+    let (program, dir) = (env!("CARGO_BIN_EXE_pipeline-lock"), host.path().display());
+    job.script_ends(&format!("{program} --config {dir}/config.yaml exec --name third -- true")).with_code(0);
+    let folder = host.path().join("state/jobs").join(dead.token());
+    let is_untouched = folder.join("keeper.json").exists() && !folder.join("burial").exists();
+    assert!(is_untouched, "who buries it would be a process of the job, and end with it");
+    job.finish();
+    dead.finish();
     host.is_clean_soon();
 }
 
