@@ -59,8 +59,10 @@ fn is_forsaken(state: &Path, token: Token) -> bool {
         Err(error) => {
             let is_unrecorded = match error.kind() {
                 io::ErrorKind::NotFound => true,
-                // A power cut has torn it; or its keeper is of another version, and lives.
-                io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => is_dead(),
+                // A power cut has torn it, unless it is whole and another version's: that knows what to do with it.
+                io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
+                    !folder.is_of_another_version() && is_dead()
+                }
                 _ => false,
             };
             if is_unrecorded && is_older(folder.path(), NEVER_BEGUN) {
@@ -94,18 +96,24 @@ mod tests {
     #[test]
     fn a_record_that_was_torn_by_a_power_cut_goes_with_its_folder_unless_its_keeper_lives() {
         let state = tempfile::tempdir().unwrap();
-        for (record, lives) in [("", false), ("{\"pid\": 1", false), ("[]", false), ("[]", true)] {
+        for (record, stays) in [
+            ("", false),
+            ("{\"pid\": 1", false),
+            ("\0\0\0\0", false),
+            ("\0\0\0\0", true),
+            ("{\"pid\": 1, \"of\": \"a later version\"}", true),
+        ] {
             let token = Token::new(uuid::Uuid::new_v4());
             let folder = JobFolder::of(state.path(), token);
             folder.create().unwrap();
             fs::write(folder.path().join("keeper.json"), record).unwrap();
-            let _keeper = lives.then(|| peer::bind(&folder.socket()).unwrap());
+            let _keeper = (stays && record.starts_with('\0')).then(|| peer::bind(&folder.socket()).unwrap());
             assert!(!is_forsaken(state.path(), token));
             assert!(folder.exists(), "it may be just beginning");
             let long_ago = SystemTime::now() - NEVER_BEGUN * 2;
             fs::File::open(folder.path()).unwrap().set_modified(long_ago).unwrap();
             assert!(!is_forsaken(state.path(), token));
-            assert_eq!(folder.exists(), lives, "{record:?}");
+            assert_eq!(folder.exists(), stays, "{record:?}");
         }
     }
 }

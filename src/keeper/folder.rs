@@ -106,6 +106,13 @@ impl JobFolder {
         Ok(serde_json::from_slice(&read(&self.dir.join("keeper.json"))?)?)
     }
 
+    /// Whether the record is whole, and not as this version writes it.
+    pub fn is_of_another_version(&self) -> bool {
+        let record = read(&self.dir.join("keeper.json")).unwrap_or_default();
+        let as_any = serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(&record);
+        as_any.is_ok() && serde_json::from_slice::<KeeperRecord>(&record).is_err()
+    }
+
     /// Writes down what a wrapped driver's cleanup is to be called with, for whoever buries this keeper. From here on
     /// it is due.
     pub fn write_rites(&self, rites: &CommandBlock) -> io::Result<()> {
