@@ -204,9 +204,13 @@ fn run_command(
             Exit::Code(if is_missing { 127 } else { 126 })
         }
         End::KeeperDied => {
-            log.failure("the keeper of the lock was killed; the command was ended, the lock is given back");
+            log.failure(
+                "the keeper of the lock was killed; the command was ended, now the lock is given back",
+            );
             // No cleanup stage comes after this.
-            bury_within(BURIAL, folder, token);
+            if !bury_within(BURIAL, folder, token) {
+                log.failure("the lock is not given back yet: the host's next job, or `exec`, does that");
+            }
             Exit::Lost
         }
         // Only who has limits comes to these.

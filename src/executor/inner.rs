@@ -113,9 +113,11 @@ pub(super) fn run(
         End::Deaf => "the driver was told to end, and does not".into(),
         End::KeeperDied => {
             log.failure(
-                "the job's keeper was killed; the job's processes were ended, its lock is given back",
+                "the job's keeper was killed; the job's processes were ended, now its lock is given back",
             );
-            bury_now(place.folder, place.token);
+            if !bury_now(place.folder, place.token) {
+                log.failure("the lock is not given back yet: cleanup does that, or the host's next job");
+            }
             return Ok(StageExit::SystemFailure);
         }
         End::KeeperStalled => {

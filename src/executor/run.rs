@@ -95,9 +95,11 @@ fn run_in(
         }
         End::KeeperDied => {
             log.failure(
-                "the job's keeper was killed; the job's processes were ended, its lock is given back",
+                "the job's keeper was killed; the job's processes were ended, now its lock is given back",
             );
-            bury_now(folder, token);
+            if !bury_now(folder, token) {
+                log.failure("the lock is not given back yet: cleanup does that, or the host's next job");
+            }
             StageExit::SystemFailure
         }
         // Only who has limits comes to the last two.

@@ -125,7 +125,7 @@ impl Sentinel {
         }
         info!("the keeper is dead: the job is ended");
         self.job(None).end(ABANDONED_GRACE);
-        bury_within(BURIAL, folder, self.token);
+        let _ = bury_within(BURIAL, folder, self.token);
     }
 
     fn job(&self, keeper: Option<ProcId>) -> Outside {

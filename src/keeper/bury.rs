@@ -51,14 +51,14 @@ pub fn bury(folder: &JobFolder, token: Token) -> anyhow::Result<Option<Farewell>
 }
 
 /// As [`bury`], for a stage that ends with an error anyway: what it can't do is left to cleanup.
-pub fn bury_now(folder: &JobFolder, token: Token) {
-    bury_within(Duration::ZERO, folder, token);
+pub fn bury_now(folder: &JobFolder, token: Token) -> bool {
+    bury_within(Duration::ZERO, folder, token)
 }
 
 /// As [`bury`], for one that may be the last to come: it tries on for `limit` while the store does not answer, or
 /// somebody else has the dead one in hand. A waiter that looks who is ahead of it takes no folder away, and one
-/// that fails leaves everything.
-pub fn bury_within(limit: Duration, folder: &JobFolder, token: Token) {
+/// that fails leaves everything. Whether it is over.
+pub fn bury_within(limit: Duration, folder: &JobFolder, token: Token) -> bool {
     let until = BootTime::now() + limit;
     let (mut pause, longest) = PAUSES;
     loop {
@@ -66,14 +66,17 @@ pub fn bury_within(limit: Duration, folder: &JobFolder, token: Token) {
             Ok(Some(farewell)) => {
                 info!(released = ?farewell.released, failed = ?farewell.failed, "buried");
                 if farewell.failed.is_empty() {
-                    return;
+                    return true;
                 }
             }
             Ok(None) => info!("somebody else buries this job, or it lives"),
             Err(error) => warn!(error = with_causes(&error), "the job's lock is left to cleanup"),
         }
-        if BootTime::now() + pause >= until || !folder.exists() {
-            return;
+        if !folder.exists() {
+            return true;
+        }
+        if BootTime::now() + pause >= until {
+            return false;
         }
         thread::sleep(pause);
         pause = (pause * 2).min(longest);

@@ -216,7 +216,11 @@ impl Service {
             // Nobody relays the output or would hear of the end: the job can't go on.
             warn!("the run stage is gone: its job is ended");
             self.why_lost.get_or_insert_with(|| "the run stage was killed; the job is ended".into());
-            self.end(Ending::of_the_job());
+            match self.phase {
+                // It was told to end: with the job's processes its work is done.
+                Phase::Draining => self.end_the_orphan(),
+                _ => self.end(Ending::of_the_job()),
+            }
         }
     }
 
@@ -382,7 +386,9 @@ impl Service {
         let Some(running) = self.running.take() else { return };
         let code = status.code().or_else(|| status.signal().map(|s| 128 + s)).unwrap_or(1);
         info!(code, "the stage's command has ended");
-        let left = children_left && self.sentinel.is_none();
+        // After `exec` they are ended, or left for good.
+        let is_over = self.launch.in_session && self.launch.terms.survivors == Survivors::Leave;
+        let left = children_left && self.sentinel.is_none() && !is_over;
         running.link.tell(&Tell::Exited { code, signal: status.signal(), lost: self.why_lost.clone(), left });
         self.idle_since = BootTime::now();
         self.estate.note_left();

@@ -49,6 +49,7 @@ on_both_stores! {
     a_killed_run_stage_ends_the_job_and_the_lock_stays_until_cleanup
     a_killed_cleanup_is_done_by_the_next_one
     a_keeper_that_is_told_to_end_frees_the_lock_when_the_job_is_over
+    a_keeper_that_is_told_to_end_frees_the_lock_when_its_run_stage_is_killed
     a_keeper_that_is_told_to_end_while_it_waits_leaves_the_queue
     all_killed_at_once_are_buried_by_a_waiter
     what_everybody_has_left_is_buried_by_the_hosts_next_job_under_any_lock
@@ -101,7 +102,7 @@ fn a_keeper_killed_while_the_job_runs_ends_the_job_and_frees_the_lock(host: &Hos
     let job = host.job(1).prepared();
     let (run, processes) = runs_for_ever(host, &job);
     job.keeper().signal(Signal::KILL);
-    run.end().with_code(2).with_text(&["keeper was killed", "lock is given back"]);
+    run.end().with_code(2).with_text(&["keeper was killed", "now its lock is given back"]);
     all_dead(&processes);
     within(Duration::from_secs(1), "the lock is free", || host.holders().is_empty());
     job.script_ends("echo never").with_code(2).with_text(&["keeper"]);
@@ -262,6 +263,19 @@ fn a_keeper_that_is_told_to_end_frees_the_lock_when_the_job_is_over(host: &Host)
     waiting.end().with_code(0);
     job.finish();
     next.finish();
+    host.is_clean_soon();
+}
+
+fn a_keeper_that_is_told_to_end_frees_the_lock_when_its_run_stage_is_killed(host: &Host) {
+    let job = host.job(1).prepared();
+    let (run, processes) = runs_for_ever(host, &job);
+    job.keeper().signal(Signal::TERM);
+    eventually("the keeper is told", || job.keeper_log().contains("told to end"));
+    assert_eq!(host.holders(), [1]);
+    run.kill();
+    within(Duration::from_secs(4), "the lock is free", || host.holders().is_empty());
+    all_dead(&processes);
+    job.finish();
     host.is_clean_soon();
 }
 
