@@ -6,7 +6,7 @@ use std::time::Duration;
 use tracing::{debug, info, warn};
 
 use super::{
-    AcquireError, AcquireOptions, Client, Held, Hold, Progress, Waiting, crush::Crush, here::Graves,
+    AcquireError, AcquireOptions, Client, Held, Hold, Progress, Waiting, crush::Crush, graves::Graves,
     hold::Grant, pace::Pace, rings, since::by_the_stores_clock,
 };
 use crate::{

@@ -8,6 +8,7 @@ mod client_handle;
 mod clock;
 mod crush;
 mod error;
+mod graves;
 mod guard;
 mod here;
 mod history;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tracing::info;
 
-use super::{Client, Held, here::Graves};
+use super::{Client, Held, graves::Graves};
 use crate::{
     lock::{Beat, Holder, How, LockName, LockState, Term, Token, Watch},
     store::StoreError,
