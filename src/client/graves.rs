@@ -147,8 +147,9 @@ mod tests {
     use crate::client::here::{MARKER, Record, Rites};
     use crate::lock::{Beat, EpochMs, Owner, Request};
 
-    fn request(n: u128) -> Request {
-        let token = Token::new(uuid::Uuid::from_u128(n));
+    /// Nobody else's: a burial kills whoever on this host has the token's mark.
+    fn request() -> Request {
+        let token = Token::new(uuid::Uuid::new_v4());
         Request::new(Owner::alone(token), token, Term::Live { beat: Beat(0), lease: None })
     }
 
@@ -157,13 +158,13 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let here = Here::open(place.path()).unwrap();
         let mut graves = Graves::new(Some(here), Liveness::KernelLock);
-        let (mut state, holder, waiter) = (LockState::new(EpochMs(0)), request(1), request(2));
+        let (mut state, holder, waiter) = (LockState::new(EpochMs(0)), request(), request());
         state.request(&holder, true);
         state.request(&waiter, true);
         let marked =
             |token: Token| Command::new("sleep").arg("600").env(MARKER, token.to_string()).spawn().unwrap();
         let (mut of_the_holder, mut of_the_waiter) = (marked(holder.token), marked(waiter.token));
-        let me = request(3).token;
+        let me = request().token;
         let at = |seconds| Moment(Duration::from_secs(seconds));
         assert_eq!(graves.look(&state, me, at(0)).await, []);
         assert_eq!(graves.look(&state, me, at(3600)).await, [holder.token]);
@@ -178,10 +179,10 @@ mod tests {
         let here = Here::open(place.path()).unwrap();
         let mut graves = Graves::new(Some(here), Liveness::Lease);
         let mut state = LockState::new(EpochMs(0));
-        state.request(&request(1), true);
+        state.request(&request(), true);
         for seconds in [0, 3600] {
             let now = Moment(Duration::from_secs(seconds));
-            assert_eq!(graves.look(&state, request(2).token, now).await, []);
+            assert_eq!(graves.look(&state, request().token, now).await, []);
         }
     }
 
@@ -190,7 +191,7 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let here = Here::open(place.path()).unwrap();
         let mut graves = Graves::new(Some(here.clone()), Liveness::KernelLock);
-        let (free, holder, me) = (LockState::new(EpochMs(0)), request(1), request(2).token);
+        let (free, holder, me) = (LockState::new(EpochMs(0)), request(), request().token);
         let mut held = free.clone();
         held.request(&holder, true);
         let at = |seconds| Moment(Duration::from_secs(seconds));
@@ -209,8 +210,8 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let here = Here::open(place.path()).unwrap();
         let mut graves = Graves::new(Some(here.clone()), Liveness::Lease);
-        let (mut state, dead, me) = (LockState::new(EpochMs(0)), request(2), request(3).token);
-        state.request(&request(1), true);
+        let (mut state, dead, me) = (LockState::new(EpochMs(0)), request(), request().token);
+        state.request(&request(), true);
         let free = state.clone();
         state.request(&dead, true);
         drop(here.claim(dead.token, &Record::of_this_process(None)).unwrap());
@@ -235,8 +236,8 @@ mod tests {
         });
         let here = Here::open(place.path()).unwrap().with_rites(rites);
         let mut graves = Graves::new(Some(here.clone()), Liveness::Lease);
-        let (mut state, dead, me) = (LockState::new(EpochMs(0)), request(2), request(3).token);
-        state.request(&request(1), true);
+        let (mut state, dead, me) = (LockState::new(EpochMs(0)), request(), request().token);
+        state.request(&request(), true);
         state.request(&dead, true);
         drop(here.claim(dead.token, &Record::of_this_process(None)).unwrap());
         for _ in 0..5 {

@@ -242,15 +242,16 @@ mod tests {
     use super::*;
     use crate::host::process::Pid;
 
-    fn token(n: u128) -> Token {
-        Token::new(uuid::Uuid::from_u128(n))
+    /// Nobody else's: a burial kills whoever on this host has its mark.
+    fn token() -> Token {
+        Token::new(uuid::Uuid::new_v4())
     }
 
     #[test]
     fn ids_of_a_former_boot_or_of_another_namespace_are_nobodys_now() {
         let place = tempfile::tempdir().unwrap();
         let here = Here::open(place.path()).unwrap();
-        let (mut sleeper, token) = (Command::new("sleep").arg("600").spawn().unwrap(), token(1));
+        let (mut sleeper, token) = (Command::new("sleep").arg("600").spawn().unwrap(), token());
         let known = ProcId::of(Pid::of_child(&sleeper)).unwrap();
         let record = Record::of_this_process(None).knowing(vec![known]);
         let former = Record { boot: "another".into(), ..record.clone() };
@@ -271,7 +272,7 @@ mod tests {
         let told = is_done.clone();
         let rites = Rites::new(move |_| told.load(Ordering::SeqCst));
         let here = Here::open(place.path()).unwrap().with_rites(rites);
-        let token = token(1);
+        let token = token();
         drop(here.claim(token, &Record::of_this_process(None)).unwrap());
         assert!(matches!(here.bury(token), Found::Alive));
         is_done.store(true, Ordering::SeqCst);
