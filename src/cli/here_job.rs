@@ -27,15 +27,28 @@ impl HereJob {
     pub fn of(variables: BTreeMap<String, String>) -> Option<Self> {
         let var = |name: &str| variables.get(name).filter(|value| !value.is_empty()).cloned();
         let job_id = var("CI_JOB_ID")?.parse().ok()?;
-        let host = var("CI_SERVER_HOST").map(|host| match var("CI_SERVER_PORT").as_deref() {
-            None | Some("443" | "80") => host,
-            Some(port) => format!("{host}:{port}"),
-        });
+        let server = || {
+            var("CI_SERVER_HOST").map(|host| match var("CI_SERVER_PORT").as_deref() {
+                None | Some("443" | "80") => host,
+                Some(port) => format!("{host}:{port}"),
+            })
+        };
+        let full_path = var("CI_PROJECT_PATH");
+        // The executor goes by this address: it has the path under which an instance is served (`https://host/gitlab`),
+        // and the host that an administrator gave it.
+        let is_its = |path: &str| {
+            full_path.as_ref().is_some_and(|its| format!("/{path}").ends_with(&format!("/{its}")))
+        };
+        let place = var("CI_REPOSITORY_URL").and_then(|url| JobFacts::place_of(&url));
+        let (host, project_path) = match place.filter(|(_, path)| is_its(path)) {
+            Some((host, path)) => (Some(host), Some(path)),
+            None => (server(), full_path.clone()),
+        };
         let facts = JobFacts {
             job_id,
             host,
-            project_path: var("CI_PROJECT_PATH"),
-            project_full_path: var("CI_PROJECT_PATH"),
+            project_path,
+            project_full_path: full_path,
             project_id: var("CI_PROJECT_ID").and_then(|v| v.parse().ok()),
             job_name: var("CI_JOB_NAME"),
             stage: var("CI_JOB_STAGE"),
@@ -114,5 +127,51 @@ pub fn caller() -> String {
     match user().as_str() {
         "" => format!("somebody on {}", hostname()),
         user => format!("{user} on {}", hostname()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place_of(repository: &str) -> (Option<String>, Option<String>) {
+        let variables = [
+            ("CI_JOB_ID", "5"),
+            ("CI_SERVER_HOST", "gitlab.example"),
+            ("CI_SERVER_PORT", "8443"),
+            ("CI_PROJECT_PATH", "shop/web"),
+            ("CI_REPOSITORY_URL", repository),
+        ];
+        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let facts = HereJob::of(variables.into()).unwrap().facts;
+        assert_eq!(facts.project_full_path.as_deref(), Some("shop/web"));
+        (facts.host, facts.project_path)
+    }
+
+    #[test]
+    fn a_command_in_a_job_names_the_instance_and_the_project_as_the_jobs_executor_does() {
+        for address in [
+            "https://gitlab-ci-token:x@gitlab.example:8443/shop/web.git",
+            "https://gitlab-ci-token:x@Gitlab.example/gitlab/shop/web.git",
+            "http://gitlab-ci-token:x@gitlab.example:443/shop/web.git",
+            "https://gitlab-ci-token:x@clone.example/shop/web.git",
+        ] {
+            let job = serde_json::json!({ "id": 5, "git_info": { "repo_url": address } });
+            let handed_over = JobFacts::from_json(job.to_string().as_bytes()).unwrap();
+            assert_eq!(place_of(address), (handed_over.host, handed_over.project_path), "{address}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_is_not_the_projects_names_nothing() {
+        for address in [
+            "",
+            "git@gitlab.example:shop/web.git",
+            "https://h/other/project.git",
+            "https://h/workshop/web.git",
+        ] {
+            let server = (Some("gitlab.example:8443".to_owned()), Some("shop/web".to_owned()));
+            assert_eq!(place_of(address), server, "{address}");
+        }
     }
 }

@@ -90,6 +90,12 @@ impl JobFacts {
         Self::from_json(&json)
     }
 
+    /// The instance and the project, as [`Self::host`] and [`Self::project_path`], that the address of a job's repository
+    /// names: `git_info.repo_url`, which a script has as `CI_REPOSITORY_URL`.
+    pub fn place_of(repo_url: &str) -> Option<(String, String)> {
+        RepoUrl::parse(repo_url).map(|repo| (repo.host, repo.path))
+    }
+
     /// Takes the facts out of the job's JSON. Fields that are missing, empty or of another kind are unknown;
     /// only `id` has to be there.
     pub fn from_json(json: &[u8]) -> Result<Self, FactsError> {
