@@ -222,7 +222,7 @@ pub struct StatusArgs {
 /// `table`.
 #[derive(Debug, Subcommand)]
 pub enum TableCommand {
-    /// Make the table (on-demand billing, TTL on ExpiresAt) and wait until it can be used; does nothing if it is there
+    /// Make the table (on-demand billing, TTL on ExpiresAt) and wait until it can be used; one that is there is looked at, and gets the TTL if it has none
     Create {
         /// Which table.
         #[command(flatten)]

@@ -12,12 +12,14 @@ use crate::{
 };
 
 /// What a made-up job has unless it is said; as in `try`.
-const MADE_UP: [(&str, &str); 7] = [
+const MADE_UP: [(&str, &str); 9] = [
     ("CI_JOB_ID", "1"),
     ("CI_JOB_NAME", "job"),
     ("CI_JOB_STAGE", "test"),
     ("CI_PIPELINE_ID", "1"),
     ("CI_SERVER_HOST", "try.localhost"),
+    ("CI_PROJECT_ID", "1"),
+    ("CI_COMMIT_SHA", "0000000000000000000000000000000000000000"),
     ("CI_COMMIT_REF_NAME", "main"),
     ("CI_COMMIT_REF_PROTECTED", "false"),
 ];

@@ -44,6 +44,16 @@ fn a_made_up_job_gets_its_rule_and_why_not_an_earlier_one() {
 }
 
 #[test]
+fn a_made_up_job_is_told_what_try_does() {
+    let host = Host::local(
+        "locks: [{ name: '{CI_SERVER_HOST}/{CI_PROJECT_PATH}/{CI_PROJECT_ID}/{CI_COMMIT_SHA}', scope: pipeline }]",
+    );
+    let named = "try.localhost/shop/web/1/0000000000000000000000000000000000000000";
+    host.run(&["explain", "--project", "shop/web"]).with_code(0).with_text(&[named]);
+    host.run(&["try", "--project", "shop/web", "--", "true"]).with_code(0).with_text(&[named]);
+}
+
+#[test]
 fn programs_get_the_decision_or_the_error() {
     let host = Host::local(RULES);
     let explain = |code: i32, more: &[&str]| -> Value {
