@@ -142,7 +142,7 @@ impl AcquireError {
 
 /// Why a release is not known to have taken effect.
 #[derive(Clone, Debug, Error)]
-#[error("could not be released: {}; a hold that is renewed ends with its lease, another one with its time if it has any", error.about(name))]
+#[error("could not be released: {}; a job's hold ends with its lease, one of `acquire` with its --ttl; `pipeline-lock unlock` ends it before", error.about(name))]
 pub struct ReleaseError {
     /// The lock.
     pub name: LockName,
