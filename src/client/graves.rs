@@ -63,7 +63,9 @@ impl Graves {
             }
             // Who is dead stays so: there is nothing more to be ended, and nothing to be said again at each look.
             if self.left.contains(&token) && state.waiter(token).is_some() {
-                gone.extend(Some(token).filter(|token| here.lies_there(*token)));
+                if here.lies_there(token) {
+                    gone.push(token);
+                }
                 continue;
             }
             // A place may do without a file (that of `acquire` has none): it has the claim window.

@@ -46,11 +46,14 @@ pub fn bury_forsaken(state: &Path, own: Token) {
 }
 
 fn is_forsaken(state: &Path, token: Token) -> bool {
+    use io::ErrorKind::{ConnectionRefused, NotFound, PermissionDenied};
+
     let folder = JobFolder::of(state, token);
-    let why_mute = || Connection::open(&folder).err().map(|error| error.kind());
-    let is_dead = || matches!(why_mute(), Some(io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused));
+    // What the socket says, if nobody answers there.
+    let silence = || Connection::open(&folder).err().map(|error| error.kind());
+    let is_dead = || matches!(silence(), Some(NotFound | ConnectionRefused));
     // The socket of an `exec` of root's is closed to others. Who buries it has its presence file as well.
-    let may_be_dead = || is_dead() || why_mute() == Some(io::ErrorKind::PermissionDenied);
+    let may_be_dead = || matches!(silence(), Some(NotFound | ConnectionRefused | PermissionDenied));
     match folder.read_record() {
         Ok(record) => {
             // Who ends in good order takes its folder away: then there is nothing to begin with.

@@ -218,7 +218,7 @@ impl Service {
             self.why_lost.get_or_insert_with(|| "the run stage was killed; the job is ended".into());
             match self.phase {
                 // It was told to end: with the job's processes its work is done.
-                Phase::Draining => self.end_the_orphan(),
+                Phase::Draining => self.end_unasked(),
                 _ => self.end(Ending::of_the_job()),
             }
         }
@@ -393,7 +393,7 @@ impl Service {
         self.idle_since = BootTime::now();
         self.estate.note_left();
         if self.runner_gone && matches!(self.phase, Phase::Holding | Phase::Draining) {
-            self.end_the_orphan();
+            self.end_unasked();
         }
     }
 
@@ -425,13 +425,13 @@ impl Service {
             Phase::Acquiring(_) | Phase::Parked { .. } => self.end(Ending::silently()),
             Phase::Holding | Phase::Draining
                 if self.running.is_some() && self.launch.terms.orphan == Orphan::Finish => {}
-            Phase::Holding | Phase::Draining | Phase::Failed => self.end_the_orphan(),
+            Phase::Holding | Phase::Draining | Phase::Failed => self.end_unasked(),
             Phase::Ending(_) => {}
         }
     }
 
-    /// The runner has left the job: nobody waits for it any more, unless a cleanup does still.
-    fn end_the_orphan(&mut self) {
+    /// Nobody goes on with the job: it ends and its locks go back, unasked. A cleanup that waits already hears of it.
+    fn end_unasked(&mut self) {
         let mut ending = Ending::of_an_orphan();
         ending.callers.append(&mut self.waiting_cleanups);
         self.end(ending);
@@ -466,13 +466,13 @@ impl Service {
             }
             Phase::Holding | Phase::Failed | Phase::Draining if is_left => {
                 warn!(folder_gone, "the runner has left this job");
-                self.end_the_orphan();
+                self.end_unasked();
             }
             Phase::Holding | Phase::Draining if self.runner_gone && self.running.is_some() => {
                 let limit = self.launch.job_timeout.unwrap_or(ORPHAN_LIMIT);
                 if now.since(self.started) >= limit {
                     warn!("the orphaned script is over its time");
-                    self.end_the_orphan();
+                    self.end_unasked();
                 }
             }
             Phase::Draining => self.nobody_left(),

@@ -66,7 +66,7 @@ async fn a_hold_whose_end_was_asked_for_is_recorded_as_revoked() {
     let (_, client) = Moody::client();
     let often = AcquireOptions { heartbeat: Some(Duration::from_millis(20)), ..wait() };
     let hold = in_time("acquiring", client.acquire(&name(), request(), often, |_| {})).await.unwrap();
-    client.revoke(&name(), hold.token(), "somebody").await.unwrap();
+    assert!(client.revoke(&name(), hold.token(), "somebody").await.unwrap());
     let mut status = hold.watch();
     in_time("hearing of it", status.wait_for(|status| status.loss().is_some())).await.unwrap();
     hold.release().await.unwrap();
