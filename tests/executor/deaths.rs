@@ -32,12 +32,6 @@ fn all_dead(processes: &[Process]) {
     }
 }
 
-/// By which others know whether the job's keeper lives.
-fn presence_file(host: &Host, job: &Attempt) -> std::path::PathBuf {
-    let holds = if host.site.local { "locks.db.d/holds" } else { "state/holds" };
-    host.path().join(holds).join(job.token())
-}
-
 on_both_stores! {
     a_keeper_killed_while_the_job_runs_ends_the_job_and_frees_the_lock
     a_keeper_killed_between_the_stages_is_buried_by_the_next_stage
@@ -161,7 +155,7 @@ fn a_killed_keeper_whose_presence_file_was_removed_is_buried_like_any_other(host
     let job = host.job(1).prepared();
     job.script_ends(&format!("setsid sleep 600 >/dev/null & {}", host.tells("left", "$!"))).with_code(0);
     let (left, keeper) = (host.told("left"), job.keeper());
-    std::fs::remove_file(presence_file(host, &job)).unwrap();
+    std::fs::remove_file(host.holds().join(job.token())).unwrap();
     keeper.signal(Signal::KILL);
     eventually("the keeper is dead", || !keeper.lives());
     job.finish();
@@ -331,7 +325,7 @@ fn what_everybody_has_left_is_buried_also_where_another_has_it_in_hand_first(hos
     keeper.signal(Signal::KILL);
     eventually("the keeper is dead", || !keeper.lives());
     // A waiter that looks who is ahead of it has this for a moment, and takes no folder away.
-    let in_hand = std::fs::File::open(presence_file(host, &dead)).unwrap();
+    let in_hand = std::fs::File::open(host.holds().join(dead.token())).unwrap();
     in_hand.lock().unwrap();
     let other = host.job(2).variable("PIPELINE_LOCK", "gitlab.example.com/shop/web/other").prepared();
     eventually("it is tried", || dead.keeper_log().contains("somebody else buries this job"));
@@ -347,8 +341,7 @@ fn what_a_killed_keeper_of_exec_has_left_is_buried_also_where_another_has_it_in_
     command.args(["exec", "--name", LOCK, "--", "sleep", "600"]).env("PIPELINE_LOCK_LOG", "info");
     let exec = Stage::start(command, true);
     eventually("it has the lock", || host.holders() == [0]);
-    let holds = if host.site.local { "locks.db.d/holds" } else { "state/holds" };
-    let file = std::fs::read_dir(host.path().join(holds)).unwrap().next().unwrap().unwrap().path();
+    let file = std::fs::read_dir(host.holds()).unwrap().next().unwrap().unwrap().path();
     let in_hand = std::fs::File::open(file).unwrap();
     // It has no chance to be the first.
     exec.process().signal(Signal::STOP);

@@ -208,9 +208,9 @@ impl Host {
         loop {
             let mut left: Vec<String> =
                 self.processes().iter().map(|process| format!("{process:?}")).collect();
-            let holds = if self.site.local { "locks.db.d/holds" } else { "state/holds" };
-            for folder in ["state/jobs", "state/owners", holds] {
-                let entries = fs::read_dir(self.path().join(folder)).into_iter().flatten().flatten();
+            let folders = ["state/jobs", "state/owners"].map(|folder| self.path().join(folder));
+            for folder in folders.into_iter().chain([self.holds()]) {
+                let entries = fs::read_dir(folder).into_iter().flatten().flatten();
                 left.extend(entries.map(|entry| entry.path().display().to_string()));
             }
             if left.is_empty() {
@@ -220,6 +220,11 @@ impl Host {
             // To look at all processes costs time that theirs may need.
             thread::sleep(limit / 100);
         }
+    }
+
+    /// Where the files are by which others know who lives.
+    pub fn holds(&self) -> PathBuf {
+        self.path().join(if self.site.local { "locks.db.d/holds" } else { "state/holds" })
     }
 
     /// All processes of this host.

@@ -173,7 +173,7 @@ fn a_configuration_that_everybody_may_write_to_is_not_read() {
 fn the_note_of_who_buries_a_dead_keeper_has_mode_600_whatever_the_mask() {
     let host = Host::local("");
     let job = host.job(1).prepared();
-    let presence = fs::File::open(host.path().join("locks.db.d/holds").join(job.token())).unwrap();
+    let presence = fs::File::open(host.holds().join(job.token())).unwrap();
     keeper(&job).signal(Signal::KILL);
     // Whoever comes can't bury it while somebody else has the file's flock.
     eventually("it is dead", || flock(&presence, FlockOperation::NonBlockingLockExclusive).is_ok());

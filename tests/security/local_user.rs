@@ -77,7 +77,7 @@ fn another_user_reads_writes_and_reaches_nothing() {
     let run = job.run("build_script", &script);
     host.until_reached("runs");
     let folder = keepers_folder(&host, &job);
-    let holds = host.path().join("locks.db.d/holds");
+    let holds = host.holds();
     let files: Vec<PathBuf> = [
         host.path().join("state"),
         host.path().join("locks.db"),
@@ -122,7 +122,8 @@ fn nothing_that_everybody_sees_tells_a_jobs_token() {
         |word: &str| processes.iter().any(|process| process.args().get(1).is_some_and(|arg| arg == word));
     assert!(is("keeper") && is("sentinel"), "{processes:?}");
     for process in &processes {
-        let cgroups = fs::read_to_string(format!("/proc/{}/cgroup", process.pid)).unwrap();
+        // The gate's own are brief: one that has ended tells nobody anything.
+        let Ok(cgroups) = fs::read_to_string(format!("/proc/{}/cgroup", process.pid)) else { continue };
         let shown = process.args().join(" ") + &cgroups;
         for token in [job.token(), waits.token()] {
             assert!(!shown.contains(&token), "everybody sees it: {shown}");

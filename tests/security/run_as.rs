@@ -15,7 +15,7 @@ fn a_job_reaches_nothing_by_which_its_lock_could_go() {
     let job = host.job(1).prepared();
     let folder = keepers_folder(&host, &job);
     let (state, store) = (host.path().join("state"), host.path().join("locks.db"));
-    let presence = host.path().join("locks.db.d/holds").join(job.token());
+    let presence = host.holds().join(job.token());
     let keeper = keeper(&job).pid;
     let attempts = [
         format!("kill -9 {keeper}"),
